@@ -1,0 +1,130 @@
+"""What data/ makes and families read: chunks of rows, their schema, a summary of the columns, and sums over rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Level = str | int | float | bool
+
+CHUNK_ROWS = 16_384
+"""Rows per chunk, the leaf of every sum: the same cut whatever the source, so that sums have the same bits."""
+
+LOG_ZERO = -1e30
+"""log 0 as a finite number: 0 x -inf would be NaN inside a matrix product."""
+
+
+def safe_log(p: Array) -> Array:
+    """Elementwise log with log 0 = `LOG_ZERO`."""
+    positive = p > 0
+    return np.where(positive, np.log(np.where(positive, p, 1.0)), LOG_ZERO)
+
+
+def mix(h: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The finalizer of splitmix64 (Steele, Lea & Flood 2014): every input bit reaches every output bit."""
+    h = (h ^ (h >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    h = (h ^ (h >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return h ^ (h >> np.uint64(31))
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The columns that a family reads, in order; `levels[j]` are the categories of column j, None if it holds numbers."""
+
+    names: tuple[str, ...]
+    levels: tuple[tuple[Level, ...] | None, ...]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Weighted moments of the columns, for pivots, floors and the check that a column varies.
+
+    Arrays have the shape (d,). The log moments are NaN for a column with values <= 0.
+    """
+
+    total_weight: float
+    mean: Array
+    variance: Array
+    minimum: Array
+    maximum: Array
+    log_mean: Array
+    log_variance: Array
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Consecutive rows with their weights and what is known of their labels.
+
+    Attributes
+    ----------
+    x : ndarray of shape (B, d)
+        The cells; NaN is missing, a categorical cell is its level's code.
+    weight : ndarray of shape (B,)
+        Row weights, all positive.
+    start : int
+        Position of the first row in its source.
+    is_complete : bool
+        No cell is missing.
+    labels : ndarray of shape (B,) or None
+        Known component per row, -1 where unknown.
+    knowledge : ndarray of shape (B, K) or None
+        q >= 0, multiplies p(z = k) for each row.
+    log_base : float or None
+        Weighted sum of the log base measure over the rows, where it was computed beforehand.
+    """
+
+    x: Array
+    weight: Array
+    start: int = 0
+    is_complete: bool = False
+    labels: NDArray[np.intp] | None = None
+    knowledge: Array | None = None
+    log_base: float | None = None
+
+    def log_knowledge(self, n_components: int) -> Array | None:
+        """log q as (K, B), or None where nothing is known."""
+        if self.knowledge is not None:
+            return safe_log(self.knowledge.T)
+        if self.labels is None:
+            return None
+        allowed = (self.labels == np.arange(n_components)[:, None]) | (self.labels < 0)
+        return np.where(allowed, 0.0, LOG_ZERO)
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What an E-step sums over rows; two of them add.
+
+    Attributes
+    ----------
+    statistics : ndarray of shape (K, D), or anything that adds
+        Expected statistics. For a mixture column 0 holds the expected counts.
+    log_likelihood : float
+        Total, weighted, in nats, of the parameters that the E-step used.
+    weight : float
+        Total weight of the rows.
+    magnitude : float
+        Sum of weight x |log p(row)|: its rounding is the noise of the log-likelihood.
+    log_map : float
+        Sum of weight x log of each row's largest responsibility (0 if all rows are certain); ICL is BIC minus twice it.
+    """
+
+    statistics: Any
+    log_likelihood: float
+    weight: float = 1.0
+    magnitude: float = 0.0
+    log_map: float = 0.0
+
+    def __add__(self, other: Expectation) -> Expectation:
+        """Sum over the rows of both."""
+        return Expectation(
+            self.statistics + other.statistics,
+            self.log_likelihood + other.log_likelihood,
+            self.weight + other.weight,
+            self.magnitude + other.magnitude,
+            self.log_map + other.log_map,
+        )

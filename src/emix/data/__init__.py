@@ -1,0 +1,1 @@
+"""Where rows come from: tables in memory and files. The only place that validates user data."""

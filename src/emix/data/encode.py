@@ -1,0 +1,199 @@
+"""From a table to the float matrix that a family reads: column choice, categories to codes, every check of a cell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emix.block import Array, Level, Schema
+from emix.data.table import Cells, Table
+from emix.errors import DataError
+from emix.families import Support
+
+
+def encode(table: Table, support: Support, *, family: str, schema: Schema | None = None) -> tuple[Array, Schema]:
+    """Cells as numbers (n, d), NaN where missing, and the schema.
+
+    Parameters
+    ----------
+    table : Table
+        The data.
+    support : Support
+        What the family can take.
+    family : str
+        Its name, for messages.
+    schema : Schema, optional
+        Of the data that the model was fitted to: the same columns are then taken, in that order, with its levels.
+
+    Raises
+    ------
+    DataError
+        A cell outside the support, named by row and column; or the wrong columns.
+    """
+    if table.is_tosses and support.counts_tosses:
+        table = _counted(table, support)
+    names = column_names(table, support, family=family, schema=schema)
+    table = table if names == table.names else table.select(names)
+    own = len(names) - (support.bound_column is not None)
+    levels: list[tuple[Level, ...] | None] = []
+    columns = []
+    for j, (name, cells) in enumerate(zip(names, table.columns, strict=True)):
+        known = None if schema is None else schema.levels[j]
+        if support.is_categorical:
+            known = known if known is not None else _levels(cells, name)
+            columns.append(_codes(cells, known, name, table))
+        else:
+            columns.append(_numbers(cells, name, family, table))
+        levels.append(known)
+    x = _matrix(columns)
+    if not support.is_categorical:
+        _check_cells(x, own, support, family, table, names)
+    if not support.takes_missing and np.isnan(x).any():
+        row, column = np.argwhere(np.isnan(x))[0]
+        raise DataError.missing(
+            family=family, where=table.where(int(row)), column=names[column], n_bad=int(np.isnan(x).sum())
+        )
+    return x, Schema(names, tuple(levels))
+
+
+def _counted(table: Table, support: Support) -> Table:
+    """Sequences of tosses as heads, and their length where the family reads it from a column."""
+    counts = table.heads_and_tosses()
+    if support.bound_column is not None:
+        return counts
+    found = counts.column("tosses")
+    if (found != support.upper).any():
+        row = int(np.argmax(found != support.upper))
+        raise DataError.toss_counts(where=table.where(row), found=int(found[row]), required=int(support.upper))
+    return counts.select(["heads"])
+
+
+def column_names(table: Table, support: Support, *, family: str, schema: Schema | None) -> tuple[str, ...]:
+    """Which columns the family reads, in order; the column that bounds the cells comes last."""
+    if schema is not None:
+        if table.has_names:
+            for name in schema.names:
+                if name not in table.names:
+                    raise DataError.unknown_column(column=name, available=table.names)
+        elif len(table.names) != len(schema.names):
+            raise DataError.width_changed(required=schema.names, found=len(table.names))
+        return schema.names if table.has_names else table.names
+    bound = support.bound_column
+    if bound is not None and bound not in table.names:
+        raise DataError.unknown_column(column=bound, available=table.names)
+    names = tuple(name for name in table.names if name != bound)
+    least, most = support.min_columns, support.max_columns
+    if len(names) < least or (most is not None and len(names) > most):
+        required = f"exactly {least} column" + "s" * (least > 1) if least == most else f"at least {least} columns"
+        beside = f" beside '{bound}'" if bound else ""
+        raise DataError.n_columns(family=family, required=required + beside, found=len(names))
+    return names if bound is None else (*names, bound)
+
+
+def _matrix(columns: Sequence[Array]) -> Array:
+    """Columns side by side, row after row; the columns of one row-major array are not copied."""
+    base = columns[0].base
+    if (
+        isinstance(base, np.ndarray)
+        and base.dtype == np.float64
+        and base.ndim == 2
+        and base.flags.c_contiguous
+        and base.shape == (len(columns[0]), len(columns))
+        and all(
+            column.base is base and column.ctypes.data == base.ctypes.data + 8 * j for j, column in enumerate(columns)
+        )
+    ):
+        return base
+    x = np.empty((len(columns[0]), len(columns)))
+    for j, column in enumerate(columns):
+        x[:, j] = column
+    return x
+
+
+def _numbers(cells: Cells, name: str, family: str, table: Table) -> Array:
+    if cells.dtype == np.float64:
+        return cells
+    if cells.dtype != object:
+        return cells.astype(np.float64)
+    for row, value in enumerate(cells):
+        if isinstance(value, str):
+            raise DataError.not_a_number(family=family, found=value, where=table.where(row), column=name)
+    return np.array([np.nan if value is None else float(value) for value in cells])
+
+
+def _plain(value: object) -> Level | None:
+    """A cell as a JSON-able level: text, whole number, number or truth value; None where missing."""
+    if value is None or (isinstance(value, float | np.floating) and np.isnan(value)):
+        return None
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    if isinstance(value, float | np.floating | int | np.integer):
+        return int(value) if float(value).is_integer() else float(value)
+    return str(value)
+
+
+def _levels(cells: Cells, name: str) -> tuple[Level, ...]:
+    distinct = set(cells.tolist()) if cells.dtype == object else set(np.unique(cells).tolist())
+    found = {_plain(value) for value in distinct} - {None}
+    if not found:
+        raise DataError.all_missing(column=name)
+    return tuple(sorted(found, key=lambda level: (isinstance(level, str), level)))  # type: ignore[arg-type,return-value]
+
+
+def _codes(cells: Cells, levels: tuple[Level, ...], name: str, table: Table) -> Array:
+    code_of = {level: float(code) for code, level in enumerate(levels)}
+    if cells.dtype != object:
+        distinct, inverse = np.unique(cells, return_inverse=True)
+        values = distinct.tolist()
+    else:
+        position: dict[object, int] = {}
+        inverse = np.array([position.setdefault(value, len(position)) for value in cells.tolist()], dtype=np.intp)
+        values = list(position)
+    codes = np.empty(len(values))
+    for i, value in enumerate(values):
+        level = _plain(value)
+        if level is not None and level not in code_of:
+            row = int(np.argmax(inverse == i))
+            raise DataError.unknown_level(found=value, where=table.where(row), column=name, levels=levels)
+        codes[i] = np.nan if level is None else code_of[level]
+    return codes[inverse]
+
+
+def _check_cells(
+    x: Array, own: int, support: Support, family: str, table: Table, names: tuple[str, ...]
+) -> None:
+    """Raise for the first cell outside the support."""
+    _refuse(np.isinf(x), x, "finite numbers", family, table, names)
+    cells = x[:, :own]
+    bad = (cells < support.lower) if support.lower_is_allowed else (cells <= support.lower)
+    bad |= cells > support.upper
+    if support.is_whole:
+        bad |= cells != np.floor(np.where(np.isnan(cells), 0.0, cells)) + np.where(np.isnan(cells), np.nan, 0.0)
+        bad &= ~np.isnan(cells)
+    _refuse(bad, cells, support.requirement, family, table, names)
+    if support.bound_column is not None:
+        bound = x[:, own:]
+        wrong = (bound < 0) | (~np.isnan(bound) & (bound != np.floor(np.nan_to_num(bound))))
+        _refuse(wrong, bound, "whole numbers >= 0 for the number of tosses", family, table, names[own:])
+        _refuse(cells > bound, cells, support.requirement, family, table, names)
+
+
+def _refuse(
+    bad: NDArray[np.bool_], x: Array, requirement: str, family: str, table: Table, names: tuple[str, ...]
+) -> None:
+    if not bad.any():
+        return
+    row, column = np.argwhere(bad)[0]
+    found = float(x[row, column])
+    raise DataError.outside_support(
+        family=family,
+        requirement=requirement,
+        found=str(int(found)) if found.is_integer() else repr(found),
+        where=table.where(int(row)),
+        column=names[column],
+        n_bad=int(bad.sum()),
+        n_rows=len(x),
+        hint="Correct or drop these rows, leave the column out, or choose another family.",
+    )

@@ -1,0 +1,156 @@
+"""Tables from files: CSV, TSV, Parquet, and text files of coin tosses."""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+
+from emix.data.table import Table, _from_frame, tosses
+from emix.errors import DataError
+
+HEAD_BYTES = 65_536
+MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None"]
+
+
+def read_file(path: str | Path) -> Table:
+    """Read CSV, TSV, Parquet or coin tosses; the kind is told by the name and the first bytes.
+
+    Raises
+    ------
+    DataError
+        The file is missing, empty, binary, ragged or damaged.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+    except IsADirectoryError as error:
+        raise DataError.damaged_file(path, detail="It is a folder.") from error
+    except FileNotFoundError as error:
+        raise DataError.no_file(path) from error
+    except OSError as error:
+        raise DataError.damaged_file(path, detail=(error.strerror or str(error)) + ".") from error
+    if head[:4] == b"PAR1" or path.suffix.lower() in (".parquet", ".pq"):
+        return _parquet(path)
+    if not head.strip():
+        raise DataError.empty_file(path)
+    if b"\0" in head:
+        raise DataError.binary_file(path)
+    if path.suffix.lower() == ".txt" or _looks_like_tosses(head):
+        text = _text(path)
+        if path.suffix.lower() != ".txt" or not re.search(r"[,;\t]", text):
+            return tosses(text.splitlines(), path)
+    return _csv(path, head)
+
+
+def _looks_like_tosses(head: bytes) -> bool:
+    return re.fullmatch(rb"\s*[HTht]{2,}(\s+[HTht]+)*\s*", head) is not None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError.binary_file(path) from error
+
+
+def _parquet(path: Path) -> Table:
+    import narwhals.stable.v1 as nw
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        frame = pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError.damaged_file(path, detail=_first_line(error)) from error
+    if frame.num_rows == 0 or frame.num_columns == 0:
+        raise DataError.empty_file(path)
+    return _at(_from_frame(nw.from_native(frame, eager_only=True)), path)
+
+
+def _csv(path: Path, head: bytes) -> Table:
+    import narwhals.stable.v1 as nw
+    import pyarrow as pa
+    import pyarrow.csv as pc
+
+    delimiter = _delimiter(path, head)
+    parse = pc.ParseOptions(delimiter=delimiter, newlines_in_values=True)
+    options = {"null_values": MISSING, "strings_can_be_null": True, "true_values": ["true", "True", "TRUE"]}
+    options["false_values"] = ["false", "False", "FALSE"]
+    convert = pc.ConvertOptions(**options)
+    read = pc.ReadOptions(block_size=1 << 24)
+    try:
+        try:
+            frame = pc.read_csv(path, read_options=read, parse_options=parse, convert_options=convert)
+        except pa.ArrowInvalid as error:
+            if "conversion error" not in str(error).lower():
+                raise
+            # a type inferred from the first block does not fit a later one: read as text, so that the cell can be named
+            names = pc.open_csv(path, parse_options=parse, convert_options=convert).schema.names
+            convert = pc.ConvertOptions(**options, column_types=dict.fromkeys(names, pa.string()))
+            frame = pc.read_csv(path, read_options=read, parse_options=parse, convert_options=convert)
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        _refuse_ragged(path, delimiter)
+        if "utf8" in str(error).lower().replace("-", ""):
+            raise DataError.binary_file(path) from error
+        raise DataError.damaged_file(path, detail=_first_line(error)) from error
+    if frame.num_rows == 0:
+        raise DataError.empty_file(path)
+    names = [name.strip() for name in frame.column_names]
+    columns = [c.cast(pa.float64()) if pa.types.is_null(c.type) else c for c in frame.columns]
+    if len(set(names)) < len(names):
+        raise DataError.repeated_column(column=next(name for name in names if names.count(name) > 1))
+    return _at(_from_frame(nw.from_native(pa.table(columns, names=names), eager_only=True)), path)
+
+
+def _delimiter(path: Path, head: bytes) -> str:
+    """Tab for .tsv; otherwise the likeliest of comma, semicolon and tab in the first line."""
+    if path.suffix.lower() in (".tsv", ".tab"):
+        return "\t"
+    first = head.splitlines()[0].decode("utf-8", errors="replace")
+    return max(",;\t", key=first.count)
+
+
+def _refuse_ragged(path: Path, delimiter: str) -> None:
+    """Raise if a line has more or fewer cells than the header, and name the line, which pyarrow cannot."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as text:
+            reader = csv.reader(text, delimiter=delimiter)
+            width = 0
+            for cells in reader:
+                width = width or len(cells)
+                if cells and len(cells) != width:
+                    raise DataError.ragged_file(path, line=reader.line_num, required=width, found=len(cells))
+    except UnicodeDecodeError as error:
+        raise DataError.binary_file(path) from error
+    except csv.Error as error:
+        raise DataError.damaged_file(path, detail=_first_line(error)) from error
+
+
+def line_of_row(path: Path, row: int) -> int | None:
+    """The line of a text file on which a row (counted from 0, without the header) ends; None for other files."""
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    if head[:4] == b"PAR1" or b"\0" in head:
+        return None
+    if _looks_like_tosses(head):
+        lines = [i for i, line in enumerate(_text(path).splitlines(), start=1) if line.strip()]
+        return lines[row] if row < len(lines) else None
+    with path.open(encoding="utf-8-sig", newline="") as text:
+        reader = csv.reader(text, delimiter=_delimiter(path, head))
+        position = -2  # the header comes first
+        for cells in reader:
+            position += bool(cells)
+            if position == row:
+                return reader.line_num
+    return None
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def _at(table: Table, path: Path) -> Table:
+    return Table(table.names, table.columns, path=path)
+

@@ -1,0 +1,221 @@
+"""Any table that a user may hold, as named columns of NumPy arrays that know where their cells came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import narwhals.stable.v1 as nw
+import numpy as np
+from numpy.typing import NDArray
+
+from emix.errors import DataError
+
+Cells = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Named columns of equal length.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Column names; x0, x1, ... for data without names.
+    columns : tuple of ndarray
+        One-dimensional; numbers, booleans, or objects (text; None is missing).
+    has_names : bool
+        Whether the names are the user's own.
+    path : Path or None
+        The file that the table was read from, so that an error can name the line.
+    is_tosses : bool
+        The columns are the tosses of sequences of heads (1) and tails (0), NaN beyond the end of a shorter one.
+    """
+
+    names: tuple[str, ...]
+    columns: tuple[Cells, ...]
+    has_names: bool = True
+    path: Path | None = None
+    is_tosses: bool = False
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return len(self.columns[0]) if self.columns else 0
+
+    def column(self, name: str) -> Cells:
+        """One column by name."""
+        if name not in self.names:
+            raise DataError.unknown_column(column=name, available=self.names)
+        return self.columns[self.names.index(name)]
+
+    def select(self, names: Sequence[str]) -> Table:
+        """These columns in this order."""
+        return replace(self, names=tuple(names), columns=tuple(self.column(name) for name in names))
+
+    def without(self, *names: str) -> Table:
+        """All columns but these."""
+        return self.select([name for name in self.names if name not in names])
+
+    def where(self, row: int) -> str:
+        """A row in words: its position, or for a file the line."""
+        if self.path is None:
+            return f"row {row}"
+        from emix.data.files import line_of_row
+
+        line = line_of_row(self.path, row)
+        return f"row {row + 1}" if line is None else f"row {row + 1} (line {line} of {self.path.name})"
+
+    def heads_and_tosses(self) -> Table:
+        """Of a table of tosses: the number of heads, and of tosses, per row."""
+        items = np.stack(self.columns, axis=1)
+        counts = (np.nansum(items, axis=1), (~np.isnan(items)).sum(axis=1).astype(np.float64))
+        return replace(self, names=("heads", "tosses"), columns=counts, is_tosses=False)
+
+
+def read_table(data: Any) -> Table:
+    """Turn an array, a data frame, a dict of columns, a list of toss sequences or a path into a `Table`.
+
+    Raises
+    ------
+    DataError
+        The object is none of these, has no rows or columns, or the file cannot be read.
+    """
+    if isinstance(data, Table):
+        return data
+    if isinstance(data, str | Path):
+        from emix.data.files import read_file
+
+        return read_file(data)
+    if isinstance(data, Mapping):
+        return _checked(Table(tuple(str(k) for k in data), tuple(_cells(v, str(k)) for k, v in data.items())))
+    frame = nw.from_native(data, pass_through=True, eager_only=True, allow_series=True)
+    if isinstance(frame, nw.DataFrame):
+        return _from_frame(frame)
+    if isinstance(frame, nw.Series):
+        name = str(frame.name) if frame.name not in (None, "") else "x0"
+        return _checked(Table((name,), (_from_series(frame),), has_names=frame.name not in (None, "")))
+    if _is_tosses(data):
+        return tosses(list(data))
+    return _from_array(data)
+
+
+def tosses(sequences: Sequence[str], path: Path | None = None) -> Table:
+    """A table of items from sequences of H and T; shorter sequences end in missing cells.
+
+    Raises
+    ------
+    DataError
+        A character other than H and T; the line is named.
+    """
+    rows = []
+    for line, sequence in enumerate(sequences, start=1):
+        text = sequence.strip().upper()
+        if not text and path is not None:
+            continue
+        wrong = next((c for c in text if c not in "HT"), None)
+        if wrong is not None or not text:
+            raise DataError.tosses(found=sequence.strip() if wrong is None else wrong, line=line)
+        rows.append(np.frombuffer(text.encode(), dtype=np.uint8) == ord("H"))
+    if not rows:
+        raise DataError.no_rows("the tosses" if path is None else f"'{path}'")
+    items = np.full((len(rows), max(len(row) for row in rows)), np.nan)
+    for i, row in enumerate(rows):
+        items[i, : len(row)] = row
+    names = tuple(f"toss_{j + 1}" for j in range(items.shape[1]))
+    return Table(names, tuple(items.T), path=path, is_tosses=True)
+
+
+def _is_tosses(data: Any) -> bool:
+    return (
+        isinstance(data, list | tuple)
+        and len(data) > 0
+        and all(isinstance(row, str) for row in data)
+        and max(len(row) for row in data) > 1
+        and all(set(row.strip().upper()) <= {"H", "T"} for row in data)
+    )
+
+
+def _from_frame(frame: nw.DataFrame[Any]) -> Table:
+    names = tuple(str(name) for name in frame.columns)
+    for name in names:
+        if names.count(name) > 1:
+            raise DataError.repeated_column(column=name)
+    return _checked(Table(names, tuple(_from_series(frame[name]) for name in frame.columns)))
+
+
+def _from_series(series: nw.Series[Any]) -> Cells:
+    dtype = series.dtype
+    if dtype.is_numeric():
+        if series.is_null().any():
+            series = series.cast(nw.Float64)
+            missing = series.is_null().to_numpy()
+            return np.where(missing, np.nan, series.fill_null(0.0).to_numpy()).astype(np.float64)
+        return np.asarray(series.to_numpy())
+    if dtype == nw.Boolean and not series.is_null().any():
+        return np.asarray(series.to_numpy()).astype(bool)
+    if dtype in (nw.Boolean, nw.String, nw.Categorical, nw.Enum, nw.Object):
+        return _cells(np.array(series.to_list() or [], dtype=object), series.name)
+    raise DataError.not_plain_numbers(column=str(series.name), kind=str(dtype))
+
+
+def _from_array(data: Any) -> Table:
+    if hasattr(data, "toarray"):
+        raise DataError.unreadable("a sparse matrix (dense data are required)")
+    try:
+        array = np.asarray(data)
+    except ValueError as error:
+        raise DataError.shape(what="data", required="(n_rows, n_columns)", found="rows of different lengths") from error
+    if array.ndim == 0:
+        raise DataError.unreadable(f"a single {type(data).__name__}")
+    if array.ndim > 2:
+        raise DataError.shape(what="data", required="(n_rows, n_columns)", found=array.shape)
+    if array.ndim == 1:
+        array = array[:, None]
+    if array.shape[0] == 0:
+        raise DataError.no_rows()
+    if array.shape[1] == 0:
+        raise DataError.no_columns(array.shape)
+    names = tuple(f"x{j}" for j in range(array.shape[1]))
+    return Table(names, tuple(_cells(column, name) for column, name in zip(array.T, names, strict=True)), has_names=False)
+
+
+def _cells(values: Any, name: str) -> Cells:
+    """A column as numbers or booleans, or as objects in which None is missing."""
+    if nw.dependencies.is_into_series(values):
+        return _from_series(nw.from_native(values, series_only=True))
+    array = np.asarray(values)
+    if array.ndim != 1:
+        raise DataError.shape(what=f"column '{name}'", required="(n_rows,)", found=array.shape)
+    if array.dtype.kind in "fiub":
+        return array
+    if array.dtype.kind in "US":
+        return array.astype(str).astype(object)
+    if array.dtype.kind != "O":
+        raise DataError.not_plain_numbers(column=name, kind=str(array.dtype))
+    clean = np.array([None if _is_missing(value) else value for value in array], dtype=object)
+    if all(value is None or isinstance(value, int | float | np.number | np.bool_) for value in clean):
+        if any(isinstance(value, complex | np.complexfloating) for value in clean):
+            raise DataError.not_plain_numbers(column=name, kind="complex numbers")
+        return np.array([np.nan if value is None else float(value) for value in clean])
+    for value in clean:
+        if value is not None and not isinstance(value, str | int | float | np.number | np.bool_):
+            raise DataError.not_plain_numbers(column=name, kind=type(value).__name__)
+    return clean
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float | np.floating) and value != value) or type(value).__name__ == "NAType"
+
+
+def _checked(table: Table) -> Table:
+    if not table.columns:
+        raise DataError.no_columns((0, 0))
+    lengths = {len(column) for column in table.columns}
+    if len(lengths) > 1:
+        raise DataError.shape(what="data", required="columns of equal length", found=f"lengths {sorted(lengths)}")
+    if 0 in lengths:
+        raise DataError.no_rows()
+    return table

@@ -1,0 +1,148 @@
+"""Where a run starts: responsibilities from seeding rows, and the M-step on them.
+
+Seeds are drawn by an exponential race on a seeded hash of the rows' content (Efraimidis & Spirakis 2006): the draw
+depends neither on the order of the rows nor on whether a row of weight 3 is written once or three times.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emix.block import Array, Chunk, Expectation, mix
+from emix.model import Mixture
+
+METHODS = ("k-means++", "random", "short-runs")
+SAMPLE_ROWS = 10_000
+LLOYD_STEPS = 5
+BLUR = 0.05
+"""Share of each start's responsibilities that is spread over all components: a component that was seeded on a single
+row then has the spread of the whole data instead of none."""
+
+
+class Rows(Protocol):
+    """What starts need of a source that holds its rows."""
+
+    n_components: int
+    weight: Array
+
+    def known_responsibilities(self) -> tuple[NDArray[np.bool_], Array] | None:
+        """Which rows have label knowledge, and q of those rows scaled to sum to 1; None where nothing is known."""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Distinct rows with their total weights, in an order that depends on content alone."""
+
+    points: Array
+    weight: Array
+    key: NDArray[np.uint64]
+
+
+def distinct_rows(points: Array, weight: Array, row_hash: NDArray[np.uint64]) -> Pool:
+    """Rows that repeat become one with their weights added."""
+    key, first, inverse = np.unique(row_hash, return_index=True, return_inverse=True)
+    return Pool(points[first], np.bincount(inverse, weights=weight, minlength=len(key)), key)
+
+
+def uniform(key: NDArray[np.uint64], seed: int, turn: int) -> Array:
+    """A number in (0, 1) per key that depends on nothing but key, seed and turn (the mixer of splitmix64)."""
+    salt = np.uint64((seed * 0x9E3779B97F4A7C15 + turn * 0xD1B54A32D192ED03 + 1) & 0xFFFFFFFFFFFFFFFF)
+    h = mix(key ^ mix(np.atleast_1d(salt)))
+    return ((h >> np.uint64(11)).astype(np.float64) + 0.5) / 2.0**53
+
+
+def race(pool: Pool, rate: Array, seed: int, turn: int, n: int) -> NDArray[np.intp]:
+    """n distinct rows drawn with probabilities proportional to `rate`; fewer if fewer have a positive rate."""
+    with np.errstate(divide="ignore"):
+        time = -np.log(uniform(pool.key, seed, turn)) / rate
+    order = np.argsort(time, kind="stable")[:n]
+    return order[rate[order] > 0]
+
+
+def squared_distances(points: Array, centres: Array) -> Array:
+    """(n, e), (K, e) -> (n, K)."""
+    squared = (points**2).sum(axis=1)[:, None] - 2 * points @ centres.T + (centres**2).sum(axis=1)
+    return np.maximum(squared, 0.0)
+
+
+def seed_centres(pool: Pool, K: int, seed: int, *, spread: bool, given: Array | None = None) -> Array:
+    """K centres among the rows.
+
+    With `spread` greedy k-means++ (Arthur & Vassilvitskii 2007): each next centre is the best of 2 + log K rows drawn
+    with probability proportional to weight times squared distance to the nearest centre. Otherwise rows at random.
+    `given` (k, e) are centres that are known already, from labelled rows.
+    """
+    if len(pool.key) > SAMPLE_ROWS:  # drawn in proportion to weight, so that each row of the sample weighs the same
+        sample = np.sort(race(pool, pool.weight, seed, 0, SAMPLE_ROWS))
+        pool = Pool(pool.points[sample], np.ones(len(sample)), pool.key[sample])
+    centres = np.empty((0, pool.points.shape[1])) if given is None else given
+    nearest = np.full(len(pool.key), np.inf)
+    for centre in centres:
+        nearest = np.minimum(nearest, squared_distances(pool.points, centre[None])[:, 0])
+    n_candidates = 2 + int(np.log(K)) if spread else 1
+    for turn in range(len(centres), K):
+        distance = np.where(np.isinf(nearest), 1.0, nearest)
+        rate = pool.weight * (distance if spread else (distance > 0))
+        candidates = race(pool, rate, seed, turn + 1, n_candidates)
+        if len(candidates) == 0:  # fewer distinct points than centres in these coordinates
+            candidates = race(pool, pool.weight, seed, turn + 1, 1)
+        reach = np.minimum(nearest[:, None], squared_distances(pool.points, pool.points[candidates]))
+        best = int(np.argmin(pool.weight @ reach))
+        nearest, centres = reach[:, best], np.vstack([centres, pool.points[candidates[best]]])
+    return lloyd(pool, centres) if spread and given is None else centres
+
+
+def lloyd(pool: Pool, centres: Array) -> Array:
+    """A few steps of k-means on distinct rows: means of the rows nearest to each centre."""
+    for _ in range(LLOYD_STEPS):
+        label = squared_distances(pool.points, centres).argmin(axis=1)
+        total = np.bincount(label, weights=pool.weight, minlength=len(centres))
+        sums = np.stack(
+            [np.bincount(label, weights=pool.weight * column, minlength=len(centres)) for column in pool.points.T], axis=1
+        )
+        centres = np.where(total[:, None] > 0, sums / np.maximum(total, 1e-300)[:, None], centres)
+    return centres
+
+
+def seeded_responsibilities(rows: Rows, points: Array, pool: Pool, seed: int, *, spread: bool) -> Array:
+    """(n, K) start responsibilities: nearest centre, blurred, and what is known of the labels."""
+    K, known = rows.n_components, rows.known_responsibilities()
+    order, given = np.arange(K), None
+    if known is not None:
+        given, labelled = _labelled_centres(points, rows.weight, *known, K)
+        order = np.concatenate([labelled, np.setdiff1d(order, labelled)])
+    centres = seed_centres(pool, K, seed, spread=spread, given=given)
+    label = order[squared_distances(points, centres).argmin(axis=1)]
+    resp = np.full((len(points), K), BLUR / K)
+    resp[np.arange(len(points)), label] += 1 - BLUR
+    if known is not None:
+        is_known, q = known
+        blurred = resp[is_known] * q
+        resp[is_known] = blurred / blurred.sum(axis=1, keepdims=True)
+    return resp
+
+
+def _labelled_centres(
+    points: Array, weight: Array, is_known: NDArray[np.bool_], q: Array, K: int
+) -> tuple[Array, NDArray[np.intp]]:
+    """Means of the rows whose component is certain, and which components have such rows."""
+    certain = q.max(axis=1) == 1.0
+    label, w, x = q[certain].argmax(axis=1), weight[is_known][certain], points[is_known][certain]
+    total = np.bincount(label, weights=w, minlength=K)
+    sums = np.stack([np.bincount(label, weights=w * column, minlength=K) for column in x.T], axis=1)
+    present = np.flatnonzero(total > 0)
+    return sums[present] / total[present, None], present
+
+
+def model_from_responsibilities(model: Mixture, source: Any, resp: Array) -> Mixture:
+    """The M-step on given responsibilities (n, K), which need not sum to 1 (a row of zeros counts for nothing)."""
+
+    def summed(chunk: Chunk) -> Expectation:
+        part = resp[chunk.start : chunk.start + len(chunk.x)].T * chunk.weight
+        return Expectation(model.sum_statistics(chunk, np.ascontiguousarray(part)), 0.0)
+
+    return model.maximize(source.sum_over_chunks(summed).statistics)

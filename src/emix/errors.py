@@ -1,0 +1,379 @@
+"""Every error and warning of emix, one factory per message.
+
+A message says what is required, what was found and where, and what to do.
+All errors derive from `EmixError`; those about data, models and files are also `ValueError`, those about a
+fit that failed are also `RuntimeError`, so that callers who know only the built-in classes still catch them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+
+def listed(names: Iterable[object], limit: int = 12) -> str:
+    """Names in quotes, in a line: `'a', 'b', 'c' (and 4 more)`."""
+    shown = [repr(str(name)) for name in names]
+    more = len(shown) - limit
+    return ", ".join(shown[:limit]) + (f" (and {more} more)" if more > 0 else "")
+
+
+class EmixError(Exception):
+    """The parent of every error that emix raises on purpose."""
+
+
+class DataError(EmixError, ValueError):
+    """The data cannot be what they are said to be; the row and the column are named."""
+
+    @classmethod
+    def outside_support(
+        cls, *, family: str, requirement: str, found: object, where: str, column: str, n_bad: int, n_rows: int, hint: str
+    ) -> Self:
+        first = f": the first of {n_bad:,} such values in {n_rows:,} rows" if n_bad > 1 else ""
+        return cls(f"family '{family}' needs {requirement}.\n  Found {found} in {where}, column '{column}'{first}.\n  {hint}")
+
+    @classmethod
+    def not_a_number(cls, *, family: str, found: object, where: str, column: str) -> Self:
+        return cls(
+            f"family '{family}' needs numbers.\n  Found the text {found!r} in {where}, column '{column}'.\n"
+            f"  Correct the cell, leave the column out (--columns in the command line), or use the family 'categorical'."
+        )
+
+    @classmethod
+    def not_plain_numbers(cls, *, column: str, kind: str) -> Self:
+        return cls(
+            f"Complex data not supported, nor dates or other objects: numbers, text or true/false are required.\n"
+            f"  Found {kind} in column '{column}'.\n  Convert the column to numbers first, or leave it out."
+        )
+
+    @classmethod
+    def missing(cls, *, family: str, where: str, column: str, n_bad: int) -> Self:
+        return cls(
+            f"family '{family}' cannot take missing values (NaN, null or an empty cell) yet.\n"
+            f"  Found one in {where}, column '{column}' ({n_bad:,} in all).\n"
+            f"  Drop these rows, or use a family that treats the columns as independent, such as 'normal'."
+        )
+
+    @classmethod
+    def constant_column(cls, *, family: str, column: str, value: object) -> Self:
+        return cls(
+            f"family '{family}' needs columns that vary.\n  Column '{column}' has the same value, {value}, in every row.\n"
+            f"  Leave the column out: a constant says nothing about components."
+        )
+
+    @classmethod
+    def all_missing(cls, *, column: str) -> Self:
+        return cls(
+            f"each column needs at least one observed value.\n  Column '{column}' is missing in every row.\n"
+            f"  Leave the column out."
+        )
+
+    @classmethod
+    def too_few_distinct(cls, *, n_distinct: int, n_rows: int, n_components: int) -> Self:
+        rows = "1 sample" if n_rows == 1 else f"{n_rows:,} samples"
+        return cls(
+            f"{n_components} components need at least {n_components} distinct rows.\n"
+            f"  Found {n_distinct} distinct among {rows}.\n  Ask for at most {n_distinct} components, or bring more data."
+        )
+
+    @classmethod
+    def unknown_column(cls, *, column: object, available: Sequence[object]) -> Self:
+        return cls(f"there is no column {str(column)!r}.\n  The columns are: {listed(available)}.\n  Correct the name.")
+
+    @classmethod
+    def repeated_column(cls, *, column: str) -> Self:
+        return cls(f"column names must be distinct.\n  Found '{column}' more than once.\n  Rename or drop one of them.")
+
+    @classmethod
+    def n_columns(cls, *, family: str, required: str, found: int) -> Self:
+        return cls(
+            f"family '{family}' needs {required}.\n  Found {found}.\n  Choose the columns (--columns in the command line)."
+        )
+
+    @classmethod
+    def width_changed(cls, *, required: Sequence[str], found: int) -> Self:
+        return cls(
+            f"the model was fitted to {len(required)} columns ({listed(required)}).\n  Found {found} columns.\n"
+            f"  Give the same columns in the same order, or a data frame with these names."
+        )
+
+    @classmethod
+    def unknown_level(cls, *, found: object, where: str, column: str, levels: Sequence[object]) -> Self:
+        return cls(
+            f"column '{column}' may only hold the levels that the model knows: {listed(levels)}.\n"
+            f"  Found {found!r} in {where}.\n  Make the cell missing, or fit the model again with such rows."
+        )
+
+    @classmethod
+    def no_rows(cls, what: str = "the data") -> Self:
+        return cls(f"at least one row is required.\n  Found none in {what}.\n  Check the file or the selection of rows.")
+
+    @classmethod
+    def no_columns(cls, shape: tuple[int, ...]) -> Self:
+        return cls(f"Found array with 0 feature(s) (shape={shape}) while a minimum of 1 is required.")
+
+    @classmethod
+    def shape(cls, *, what: str, required: str, found: object) -> Self:
+        return cls(f"{what} needs the shape {required}.\n  Found {found}.\n  Reshape your data.")
+
+    @classmethod
+    def unreadable(cls, kind: object) -> Self:
+        return cls(
+            f"data must be an array, a data frame (pandas, polars, pyarrow), a dict of columns or a path.\n"
+            f"  Found {kind}.\n  Convert it first, for instance with numpy.asarray."
+        )
+
+    @classmethod
+    def sample_weight(cls, *, found: object, where: str) -> Self:
+        return cls(
+            f"sample weights must be finite numbers >= 0.\n  Found {found} in {where}.\n"
+            f"  Correct it; a weight of 0 leaves a row out."
+        )
+
+    @classmethod
+    def weights_all_zero(cls) -> Self:
+        return cls("at least one row needs a positive sample weight.\n  Found only zeros.\n  Correct the weights.")
+
+    @classmethod
+    def label_range(cls, *, found: object, where: str, n_components: int) -> Self:
+        return cls(
+            f"labels must be 0..{n_components - 1} for {n_components} components, or -1 (or missing) where unknown.\n"
+            f"  Found {found} in {where}.\n  Correct it, or ask for more components."
+        )
+
+    @classmethod
+    def label_names(cls, *, names: Sequence[object], n_components: int) -> Self:
+        return cls(
+            f"labels may name at most {n_components} components.\n  Found {len(names)} names: {listed(names)}.\n"
+            f"  Ask for more components, or correct the labels."
+        )
+
+    @classmethod
+    def knowledge(cls, *, found: object, where: str) -> Self:
+        return cls(
+            f"label knowledge (n, K) needs finite numbers >= 0 and a positive one in each row.\n"
+            f"  Found {found} in {where}.\n  Use a row of ones where nothing is known."
+        )
+
+    @classmethod
+    def tosses(cls, *, found: str, line: int) -> Self:
+        return cls(
+            f"a file of coin tosses holds only H and T, one sequence per line.\n  Found {found!r} in line {line}.\n"
+            f"  Correct the line."
+        )
+
+    @classmethod
+    def toss_counts(cls, *, where: str, found: int, required: int) -> Self:
+        return cls(
+            f"each sequence needs {required} tosses (n_trials={required}).\n  Found {found} in {where}.\n"
+            f"  Use n_trials='tosses' where the numbers differ."
+        )
+
+    @classmethod
+    def no_file(cls, path: Path | str) -> Self:
+        return cls(f"a file is required.\n  There is none at '{path}'.\n  Check the path.")
+
+    @classmethod
+    def empty_file(cls, path: Path | str) -> Self:
+        return cls(f"a table needs a header and rows.\n  The file '{path}' has none.\n  Check the path.")
+
+    @classmethod
+    def binary_file(cls, path: Path | str) -> Self:
+        return cls(
+            f"text (CSV, TSV, coin tosses) or Parquet is required.\n  The file '{path}' holds other binary data.\n"
+            f"  Convert it first."
+        )
+
+    @classmethod
+    def damaged_file(cls, path: Path | str, *, detail: str) -> Self:
+        return cls(f"the file '{path}' cannot be read as a table.\n  {detail}\n  Correct the file.")
+
+    @classmethod
+    def ragged_file(cls, path: Path | str, *, line: int, required: int, found: int) -> Self:
+        return cls(
+            f"each line of a table needs as many cells as its header.\n"
+            f"  The file '{path}' has {found} instead of {required} in line {line}.\n  Correct the line."
+        )
+
+
+class ImpossibleRowError(DataError):
+    """A row has probability 0 under every component."""
+
+    row: int = -1
+
+    @classmethod
+    def at(cls, row: int, where: str | None = None) -> Self:
+        place = f"row {row}" if where is None else where
+        error = cls(
+            f"each row must be possible under at least one component.\n"
+            f"  {place[0].upper()}{place[1:]} has probability 0 under all of them (with what its label allows).\n"
+            f"  Start from parameters without exact zeros or ones, or correct the row."
+        )
+        error.row = row
+        return error
+
+
+class ModelError(EmixError, ValueError):
+    """A specification, a parameter or an argument that cannot be."""
+
+    @classmethod
+    def parameter(cls, *, family: str, name: str, requirement: str, found: object) -> Self:
+        return cls(f"{family}: {name} needs {requirement}.\n  Found {found}.\n  Correct the value.")
+
+    @classmethod
+    def n_components_differ(cls, counts: dict[str, int]) -> Self:
+        found = ", ".join(f"{name}: {count}" for name, count in counts.items())
+        return cls(f"all parameters need one entry per component.\n  Found different numbers: {found}.\n  Make them equal.")
+
+    @classmethod
+    def n_components(cls, found: object) -> Self:
+        return cls(f"n_components must be a whole number >= 1.\n  Found {found!r}.\n  Ask for one component or more.")
+
+    @classmethod
+    def n_components_missing(cls) -> Self:
+        return cls(
+            "the number of components is required.\n  Found neither n_components nor parameters.\n"
+            "  Write Mixture(family, n_components=2), or give the family its parameters."
+        )
+
+    @classmethod
+    def unknown_family(cls, *, found: object, available: Iterable[str]) -> Self:
+        return cls(f"unknown family {found!r}.\n  The families are: {listed(available, 40)}.\n  Correct the name.")
+
+    @classmethod
+    def family_text(cls, *, found: str, detail: str) -> Self:
+        return cls(
+            f"a family is written like 'poisson' or 'binomial(n_trials=10)'.\n  Found {found!r}: {detail}.\n  Correct it."
+        )
+
+    @classmethod
+    def choice(cls, *, what: str, found: object, available: Iterable[object]) -> Self:
+        return cls(f"unknown {what} {found!r}.\n  The choices are: {listed(available)}.\n  Correct the name.")
+
+    @classmethod
+    def unknown_fixed(cls, *, found: object, available: Iterable[str]) -> Self:
+        return cls(f"there is no parameter {found!r} to hold fixed.\n  There are: {listed(available)}.\n  Correct the name.")
+
+    @classmethod
+    def fixed_without_value(cls, name: str) -> Self:
+        return cls(
+            f"a parameter that is held fixed needs a value.\n  Found none for '{name}'.\n"
+            f"  Give it to the family, or do not hold it fixed."
+        )
+
+    @classmethod
+    def not_fitted(cls, what: str) -> Self:
+        return cls(f"a model with parameters is required.\n  {what} has none.\n  Fit it first, or give the parameters.")
+
+    @classmethod
+    def argument(cls, *, name: str, requirement: str, found: object) -> Self:
+        return cls(f"{name} needs {requirement}.\n  Found {found!r}.\n  Correct the argument.")
+
+    @classmethod
+    def needs_parameters(cls, model: object) -> Self:
+        return cls(
+            f"the stopping rule 'parameters' compares parameters.\n"
+            f"  {type(model).__name__} has no `parameters` (a dict of arrays).\n  Add it, or use another rule."
+        )
+
+
+class FileError(EmixError, ValueError):
+    """A model file that is damaged, foreign or newer, or an output that cannot be written."""
+
+    @classmethod
+    def not_a_model(cls, path: Path | str, *, detail: str) -> Self:
+        return cls(f"an emix model file is required.\n  '{path}' is none: {detail}.\n  Make it with --out or emix.save.")
+
+    @classmethod
+    def newer(cls, path: Path | str, *, found: object, known: int) -> Self:
+        return cls(
+            f"this emix reads model files up to schema version {known}.\n  '{path}' has version {found}.\n"
+            f"  Install a newer emix."
+        )
+
+    @classmethod
+    def not_writable(cls, path: Path | str, *, detail: str) -> Self:
+        return cls(f"an output that can be written is required.\n  '{path}': {detail}.\n  Choose another path.")
+
+    @classmethod
+    def no_extra(cls, *, package: str, extra: str) -> Self:
+        return cls(f"this needs the package '{package}'.\n  It is not installed.\n  Run: pip install 'emix[{extra}]'")
+
+
+class FitError(EmixError, RuntimeError):
+    """The fit failed for a reason that lies in the data and the model together."""
+
+    @classmethod
+    def degenerate_in_every_start(cls, *, n_starts: int, first: str) -> Self:
+        starts = "the only start" if n_starts == 1 else f"all {n_starts} starts"
+        return cls(
+            f"no start led to a fit: {starts} ended in a degenerate component.\n  {first}\n"
+            f"  Ask for fewer components, a simpler covariance (diag, spherical, tied), or more starts (n_init)."
+        )
+
+
+class DegenerateError(FitError):
+    """A component lost its spread or its rows; ends one start, not the fit."""
+
+    component: int = -1
+
+    @classmethod
+    def collapsed(cls, *, component: int, column: str, ratio: float, weight: float) -> Self:
+        error = cls(
+            f"component {component} collapsed: its variance of '{column}' fell to {ratio:.1e} of the whole column's, "
+            f"on rows of total weight {weight:.6g}."
+        )
+        error.component = component
+        return error
+
+    @classmethod
+    def empty(cls, *, component: int) -> Self:
+        error = cls(f"component {component} has no rows to be estimated from.")
+        error.component = component
+        return error
+
+
+class RootNotFoundError(FitError):
+    """A solver inside an M-step did not converge; no unconverged number is returned."""
+
+    @classmethod
+    def gamma_shape(cls, *, gap: Any, max_iter: int) -> Self:
+        return cls(
+            f"the Gamma shape did not converge in {max_iter} safeguarded Newton steps "
+            f"(log mean minus mean log: {gap}).\n  This is a defect of emix: please report it with these numbers."
+        )
+
+
+class InvariantError(FitError):
+    """A law of EM was violated; the iteration is named. Never passed off as convergence."""
+
+    @classmethod
+    def fell(cls, *, iteration: int, before: float, after: float, allowed: float) -> Self:
+        return cls(
+            f"the objective must never fall.\n  In iteration {iteration} it fell from {before!r} to {after!r}, "
+            f"by more than rounding explains ({allowed:.1e}).\n"
+            f"  The model's `maximize` does not maximize what its `expect` sums, or the data are too ill-conditioned."
+        )
+
+    @classmethod
+    def lost_weight(cls, *, iteration: int, counted: float, total: float) -> Self:
+        return cls(
+            f"the expected counts must add up to the total weight.\n  In iteration {iteration} they add up to "
+            f"{counted!r} instead of {total!r}.\n  The model's `expect` loses or invents rows."
+        )
+
+    @classmethod
+    def not_finite(cls, *, iteration: int, found: float) -> Self:
+        return cls(
+            f"the log-likelihood must be finite.\n  In iteration {iteration} it is {found}.\n"
+            f"  Check the model's `expect`, or the scale of the data."
+        )
+
+
+class EmixWarning(UserWarning):
+    """The parent of every warning of emix."""
+
+
+class ConvergenceWarning(EmixWarning):
+    """The fit ended before its stopping rule was met."""

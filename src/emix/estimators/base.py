@@ -1,0 +1,115 @@
+"""What both estimators share: input checks, predictions, criteria."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, DensityMixin
+from sklearn.exceptions import ConvergenceWarning as SklearnConvergenceWarning
+from sklearn.utils.validation import _check_feature_names, _check_n_features, check_is_fitted, validate_data
+
+from emix.block import Array
+from emix.data.knowledge import read_weights
+from emix.data.table import Table, read_table
+from emix.errors import ConvergenceWarning
+from emix.families import Family
+from emix.fitting import fit, sample, score_samples
+from emix.fitting.use import responsibilities
+from emix.model import Mixture
+from emix.results import FitResult
+
+
+class MixtureEstimator(DensityMixin, BaseEstimator):  # type: ignore[misc]
+    """Parent of the estimators. After `fit`, `result_` holds everything that `emix.fit` returned."""
+
+    result_: FitResult
+
+    def _read(self, X: Any, family: Family, *, reset: bool) -> Table:
+        """Check X as scikit-learn does and note its features; text columns are allowed for categorical families."""
+        if family.support.is_categorical:
+            _check_feature_names(self, X, reset=reset)
+            table = read_table(X)
+            _check_n_features(self, np.empty((1, len(table.names))), reset=reset)
+            return table
+        array = validate_data(
+            self,
+            X,
+            reset=reset,
+            dtype=[np.float64, np.float32],
+            ensure_all_finite="allow-nan" if family.support.takes_missing else True,
+            ensure_min_samples=2 if reset and family.support.must_vary else 1,
+        )
+        names = getattr(self, "feature_names_in_", None)
+        columns = tuple(np.asarray(array).T)
+        if names is None:
+            return Table(tuple(f"x{j}" for j in range(len(columns))), columns, has_names=False)
+        return Table(tuple(str(name) for name in names), columns)
+
+    def _run(self, model: Mixture, table: Table, **arguments: Any) -> FitResult:
+        """`emix.fit`, with its warning as scikit-learn's."""
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", ConvergenceWarning)
+            result = fit(model, table, **arguments)
+        for one in caught:
+            kind = SklearnConvergenceWarning if issubclass(one.category, ConvergenceWarning) else one.category
+            warnings.warn(str(one.message), kind, stacklevel=3)
+        return result
+
+    @property
+    def _model(self) -> Mixture:
+        check_is_fitted(self, "result_")
+        return self.result_.model  # type: ignore[no-any-return]
+
+    def predict_proba(self, X: Any) -> Array:
+        """Responsibilities, (n_samples, n_components): rows sum to 1."""
+        return responsibilities(self._model, self._read(X, self._model.family, reset=False))
+
+    def predict(self, X: Any) -> NDArray[np.intp]:
+        """The component with the largest responsibility for each row, (n_samples,)."""
+        return np.asarray(self.predict_proba(X).argmax(axis=1))
+
+    def fit_predict(self, X: Any, y: Any = None, **fit_params: Any) -> NDArray[np.intp]:
+        """Fit, then predict the same rows."""
+        return self.fit(X, y, **fit_params).predict(X)
+
+    def fit(self, X: Any, y: Any = None, **fit_params: Any) -> Self:
+        """Overridden by each estimator."""
+        raise TypeError(f"{type(self).__name__} does not define fit")
+
+    def score_samples(self, X: Any) -> Array:
+        """Log-density of each row, (n_samples,), in nats."""
+        return score_samples(self._model, self._read(X, self._model.family, reset=False))
+
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """Weighted mean of the log-density per row, in nats."""
+        scores, weight = self._scores(X, sample_weight)
+        return float(weight @ scores / weight.sum())
+
+    def _scores(self, X: Any, sample_weight: Any) -> tuple[Array, Array]:
+        table = self._read(X, self._model.family, reset=False)
+        weight = read_weights(sample_weight, n_rows=table.n_rows, table=table)
+        return score_samples(self._model, table), np.ones(table.n_rows) if weight is None else weight
+
+    def aic(self, X: Any, sample_weight: Any = None) -> float:
+        """-2 log-likelihood + 2 free parameters on X: smaller is better."""
+        scores, weight = self._scores(X, sample_weight)
+        return float(-2 * weight @ scores + 2 * self._model.n_free_parameters)
+
+    def bic(self, X: Any, sample_weight: Any = None) -> float:
+        """-2 log-likelihood + free parameters x log total weight on X: smaller is better."""
+        scores, weight = self._scores(X, sample_weight)
+        return float(-2 * weight @ scores + self._model.n_free_parameters * math.log(weight.sum()))
+
+    def icl(self, X: Any, sample_weight: Any = None) -> float:
+        """BIC - 2 sum of weight x log of each row's largest responsibility on X."""
+        _, weight = self._scores(X, sample_weight)
+        return float(self.bic(X, sample_weight) - 2 * weight @ np.log(self.predict_proba(X).max(axis=1)))
+
+    def sample(self, n_samples: int = 1, *, random_state: Any = None) -> tuple[NDArray[Any], NDArray[np.intp]]:
+        """Draw rows and their components; seeded by the estimator's `random_state` unless one is given."""
+        seed = self.random_state if random_state is None else random_state
+        return sample(self._model, n_samples, random_state=seed)

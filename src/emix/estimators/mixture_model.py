@@ -1,0 +1,143 @@
+"""A mixture of any family as a scikit-learn estimator."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+
+from emix.data.auto import auto_family
+from emix.data.table import read_table
+from emix.errors import ModelError
+from emix.estimators.base import MixtureEstimator
+from emix.families import Family, MultivariateNormal, parse
+from emix.model import Mixture
+
+
+class MixtureModel(MixtureEstimator):
+    """Mixture of members of one family, fitted by expectation maximization.
+
+        z_i ~ Categorical(weights_);   x_i | z_i = k ~ family_ with the parameters of component k.
+
+    Parameters
+    ----------
+    n_components : int, default=1
+        K.
+    family : Family or str, default='auto'
+        Such as `Poisson()` or `'binomial(n_trials=10)'`. 'auto': one numeric column is Normal, several are one
+        MultivariateNormal, true/false columns are Bernoulli, text columns Categorical.
+    start, stop, tol, max_iter, n_init, n_jobs, random_state
+        As in `emix.fit`.
+
+    Attributes
+    ----------
+    weights_ : ndarray of shape (n_components,)
+        Mixing proportions.
+    family_ : Family
+        With its fitted parameters, such as `family_.rate`.
+    log_likelihood_ : float
+        Total, weighted, in nats, of the fitted parameters.
+    history_ : list of Record
+        One per iteration.
+    stop_reason_ : StopReason
+        How the fit ended.
+    converged_ : bool
+        Derived from `stop_reason_`.
+    n_iter_ : int
+        EM maps applied.
+    result_ : FitResult
+        Everything that `emix.fit` returns.
+
+    Raises
+    ------
+    DataError
+        A cell outside the family's support; the row and the column are named.
+
+    Examples
+    --------
+    >>> from emix import MixtureModel, Poisson
+    >>> model = MixtureModel(2, family=Poisson(), random_state=0).fit([[0], [1], [0], [9], [11], [10]])
+    >>> sorted(model.family_.rate.round(1))
+    [np.float64(0.3), np.float64(10.0)]
+    """
+
+    def __init__(
+        self,
+        n_components: int = 1,
+        *,
+        family: Family | str = "auto",
+        start: Any = None,
+        stop: Any = "aitken",
+        tol: float = 1e-6,
+        max_iter: int = 10_000,
+        n_init: int = 10,
+        n_jobs: int | None = None,
+        random_state: Any = None,
+    ) -> None:
+        self.n_components = n_components
+        self.family = family
+        self.start = start
+        self.stop = stop
+        self.tol = tol
+        self.max_iter = max_iter
+        self.n_init = n_init
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any = None, *, labels: Any = None, sample_weight: Any = None) -> Self:
+        """Fit to the rows of X.
+
+        Parameters
+        ----------
+        X : array-like or data frame of shape (n_samples, n_features)
+            NaN is missing, where the family takes it.
+        y : ignored
+            Knowledge about components is `labels`.
+        labels : array-like of shape (n_samples,) or (n_samples, n_components), optional
+            Known components, -1 where unknown; or q >= 0.
+        sample_weight : array-like of shape (n_samples,), optional
+            Weight 3 equals the row three times.
+        """
+        if isinstance(self.n_components, bool) or not isinstance(self.n_components, int | np.integer):
+            raise ModelError.n_components(self.n_components)
+        table = self._read(X, family := self._choose_family(X), reset=True)
+        self.result_ = self._run(
+            Mixture(family, int(self.n_components)),
+            table,
+            labels=labels,
+            sample_weight=sample_weight,
+            start=self.start,
+            stop=self.stop,
+            tol=self.tol,
+            max_iter=self.max_iter,
+            n_init=self.n_init,
+            n_jobs=self.n_jobs,
+            random_state=self.random_state,
+        )
+        model = self._model
+        self.weights_ = model.latent.mixing_proportions
+        self.family_ = model.family
+        self.log_likelihood_ = self.result_.log_likelihood
+        self.history_ = self.result_.history
+        self.stop_reason_ = self.result_.stop_reason
+        self.converged_ = self.result_.converged
+        self.n_iter_ = self.result_.n_iter
+        return self
+
+    def _choose_family(self, X: Any) -> Family:
+        if isinstance(self.family, Family):
+            return self.family
+        if self.family != "auto":
+            return parse(self.family)
+        if isinstance(X, np.ndarray) or not hasattr(X, "columns"):
+            shape = np.shape(X)
+            if getattr(getattr(X, "dtype", None), "kind", "f") in "USO" or len(shape) < 2 or shape[1] != 1:
+                return MultivariateNormal()  # and scikit-learn's checks say what is wrong with any other array
+        return auto_family(read_table(X))
+
+    def __sklearn_tags__(self) -> Any:
+        """NaN is allowed where the chosen family takes it."""
+        tags = super().__sklearn_tags__()
+        family = parse(self.family) if isinstance(self.family, str) and self.family != "auto" else self.family
+        tags.input_tags.allow_nan = isinstance(family, Family) and family.support.takes_missing
+        return tags

@@ -1,0 +1,88 @@
+"""p(x given z): one family per file, and the registry of them."""
+
+from __future__ import annotations
+
+import ast
+from typing import Any
+
+from emix.errors import ModelError
+from emix.families.base import Binding, Family, Support, Work
+from emix.families.bernoulli import Bernoulli
+from emix.families.binomial import Binomial
+from emix.families.categorical import Categorical
+from emix.families.exponential import Exponential
+from emix.families.gamma import Gamma
+from emix.families.geometric import Geometric
+from emix.families.lognormal import LogNormal
+from emix.families.multinomial import Multinomial
+from emix.families.multivariate_normal import STRUCTURES, MultivariateNormal
+from emix.families.normal import Normal
+from emix.families.poisson import Poisson
+
+FAMILIES: dict[str, type[Family]] = {
+    family.name: family
+    for family in (
+        Bernoulli,
+        Binomial,
+        Categorical,
+        Multinomial,
+        Poisson,
+        Geometric,
+        Exponential,
+        Gamma,
+        Normal,
+        LogNormal,
+        MultivariateNormal,
+    )
+}
+
+
+def parse(text: str) -> Family:
+    """A family from text such as `poisson` or `binomial(n_trials=10)`: a name and literals, never code.
+
+    Raises
+    ------
+    ModelError
+        The name is unknown, or the arguments are not literals that the family takes.
+    """
+    name, _, rest = text.strip().partition("(")
+    kind = FAMILIES.get(name.strip().lower())
+    if kind is None:
+        raise ModelError.unknown_family(found=name.strip(), available=FAMILIES)
+    arguments: list[Any] = []
+    keywords: dict[str, Any] = {}
+    if rest:
+        try:
+            call = ast.parse(f"f({rest}", mode="eval").body
+            if not isinstance(call, ast.Call):
+                raise ValueError("not a call")
+            arguments = [ast.literal_eval(argument) for argument in call.args]
+            keywords = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
+        except (SyntaxError, ValueError) as error:
+            raise ModelError.family_text(found=text, detail="not a name with literal arguments") from error
+    try:
+        return kind(*arguments, **keywords)
+    except TypeError as error:
+        raise ModelError.family_text(found=text, detail=str(error).replace("__init__() ", "")) from error
+
+
+__all__ = [
+    "FAMILIES",
+    "STRUCTURES",
+    "Bernoulli",
+    "Binding",
+    "Binomial",
+    "Categorical",
+    "Exponential",
+    "Family",
+    "Gamma",
+    "Geometric",
+    "LogNormal",
+    "Multinomial",
+    "MultivariateNormal",
+    "Normal",
+    "Poisson",
+    "Support",
+    "Work",
+    "parse",
+]

@@ -1,0 +1,398 @@
+"""The contract of a family: what a row looks like given its component.
+
+A family turns a row x into sufficient statistics T(x), its parameters into coefficients with
+log p(x given k) = coefficients[k] . T(x) + log h(x), and sums of expected statistics back into parameters.
+`Family` holds what all families share; `ColumnwiseFamily` what those share whose columns are independent draws of a
+one-dimensional distribution that pays its log-normaliser per observed cell.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from emix.block import Array, Schema, Summary
+from emix.errors import DegenerateError, ModelError
+from emix.spaces import Space
+
+Parameter = ArrayLike | None
+"""What a constructor accepts for a parameter: anything array-like, or None until fitted."""
+
+VARIANCE_FLOOR = 1e-10
+"""A variance below this share of the whole column's is a collapse. Statistics are taken about a pivot, so at this
+share (a standard deviation of 1e-5 of the column's) a variance still has six correct digits."""
+
+
+@dataclass(frozen=True)
+class Support:
+    """What a family's cells may hold. data/ checks it and words the error from `requirement`."""
+
+    requirement: str
+    lower: float = -np.inf
+    lower_is_allowed: bool = True
+    upper: float = np.inf
+    is_whole: bool = False
+    is_categorical: bool = False
+    min_columns: int = 1
+    max_columns: int | None = None
+    takes_missing: bool = True
+    must_vary: bool = False
+    bound_column: str | None = None
+    """A column of whole numbers, read beside the family's own, that no cell of the row may exceed."""
+    counts_tosses: bool = False
+    """Sequences of tosses are read as their number of heads."""
+
+
+@dataclass(frozen=True)
+class Binding:
+    """What a family learnt from the data before the first iteration; the same for all starts of a fit."""
+
+    schema: Schema
+    pivot: Array
+    scale: Array
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The column names."""
+        return self.schema.names
+
+
+@dataclass(frozen=True)
+class Work:
+    """One line of a worked M-step: `parameter` is `numerator` / `denominator`, or as `text` says; arrays are (K,)."""
+
+    parameter: str
+    value: Array
+    text: str
+    numerator: Array | None = None
+    denominator: Array | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Family(ABC):
+    """Parent of all families: immutable; a specification until its parameters are given or fitted.
+
+    Attributes
+    ----------
+    fixed : frozenset of str
+        Names of the parameters that `maximize` leaves as they are; it then returns the constrained maximum.
+    binding : Binding or None
+        Columns, category levels, pivot and scale of the data the family is bound to.
+    """
+
+    fixed: frozenset[str] = field(default=frozenset(), kw_only=True)
+    binding: Binding | None = field(default=None, kw_only=True, repr=False)
+
+    name: ClassVar[str]
+    spaces: ClassVar[Mapping[str, Space]]
+    """Parameter name -> the space one component's entries live in, in the order of the constructor."""
+
+    # -- parameters --------------------------------------------------------------------------------------------------
+
+    def __post_init__(self) -> None:
+        """Turn lists into read-only arrays and check them, once."""
+        counts = {}
+        for name, space in self.spaces.items():
+            value = getattr(self, name)
+            if value is None:
+                continue
+            value = self._as_parameter(name, value, space)
+            object.__setattr__(self, name, value)
+            counts[name] = len(value[0] if isinstance(value, tuple) else value)
+        if len(set(counts.values())) > 1:
+            raise ModelError.n_components_differ(counts)
+        for name in self.fixed:
+            if name not in self.spaces:
+                raise ModelError.unknown_fixed(found=name, available=self.spaces)
+
+    def _as_parameter(self, name: str, value: Any, space: Space) -> Any:
+        try:
+            array = np.array(value, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise ModelError.parameter(
+                family=self.name, name=name, requirement="numbers, one entry per component", found=repr(value)
+            ) from error
+        if array.ndim == 0 or array.size == 0:
+            raise ModelError.parameter(
+                family=self.name, name=name, requirement="one entry per component, such as [0.6, 0.5]", found=repr(value)
+            )
+        space.check(array, family=self.name, name=name)
+        if array.ndim == 2 and array.shape[1] == 1 and space.drops_single_column:
+            array = array[:, 0]
+        array.flags.writeable = False
+        return array
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Parameter name -> array with the component axis first; only those that have a value."""
+        found = {name: getattr(self, name) for name in self.spaces}
+        return {name: value for name, value in found.items() if value is not None}
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether all parameters have values."""
+        return len(self.parameters) == len(self.spaces)
+
+    @property
+    def n_components(self) -> int | None:
+        """K, or None while no parameter has a value."""
+        for value in self.parameters.values():
+            return len(value[0] if isinstance(value, tuple) else value)
+        return None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The constructor's other arguments, such as `n_trials`; what a specification is, apart from parameters."""
+        skipped = {*self.spaces, "fixed", "binding"}
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in skipped}
+
+    def __str__(self) -> str:
+        """Like `binomial(n_trials=10)`; `families.parse` reads it back."""
+        defaults = {f.name: f.default for f in fields(self)}
+        given = ", ".join(f"{k}={v!r}" for k, v in self.options.items() if v != defaults[k])
+        return f"{self.name}({given})" if given else self.name
+
+    def with_fixed(self, names: frozenset[str]) -> Self:
+        """The same family with these parameters held fixed."""
+        return replace(self, fixed=names)
+
+    def reordered(self, order: NDArray[np.intp]) -> Self:
+        """The same family with its components in this order."""
+        return replace(self, **{name: take(value, order) for name, value in self.parameters.items()})
+
+    # -- the contract ------------------------------------------------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def support(self) -> Support:
+        """What the cells may hold."""
+
+    def bind(self, schema: Schema, summary: Summary) -> Self:
+        """Take columns, levels, pivot and scale from the data: once per fit."""
+        d = len(schema.names)
+        return self._bound(Binding(schema, np.zeros(d), np.ones(d)))
+
+    def _bound(self, binding: Binding) -> Self:
+        bound = replace(self, binding=binding)
+        bound._check_columns()
+        return bound
+
+    @abstractmethod
+    def _check_columns(self) -> None:
+        """Raise if parameters that were given do not have the shape that the bound columns require."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the bound columns."""
+        if self.binding is None:
+            raise ModelError.not_fitted(f"The family '{self.name}' is not bound to data yet; it")
+        return self.binding.names
+
+    @property
+    def n_observed(self) -> int:
+        """How many of the last statistics are counts of observed cells.
+
+        Where no cell is missing these rows equal row 0 of the model, which then folds them into it.
+        """
+        return 0
+
+    @property
+    @abstractmethod
+    def statistic_names(self) -> tuple[str, ...]:
+        """What each row of `statistics` sums to, in words."""
+
+    @abstractmethod
+    def statistics(self, x: Array, *, is_complete: bool = False) -> Array:
+        """T(x): (B, d) -> (D, B). With `is_complete` the last `n_observed` rows are left out: (D - n_observed, B)."""
+
+    @abstractmethod
+    def coefficients(self) -> Array:
+        """(K, D): log p(x given k) = coefficients[k] . T(x) + log h(x)."""
+
+    def log_base_measure(self, x: Array) -> Array:
+        """Log h(x), (B,): the part that no parameter touches."""
+        return np.zeros(len(x))
+
+    def log_prob(self, x: Array) -> Array:
+        """Log p(x given k) without the base measure: (K, B)."""
+        return self.coefficients() @ self.statistics(x)
+
+    def maximize(self, expected: Array) -> Self:
+        """M-step: expected statistics (K, D) -> the family with the maximum-likelihood parameters.
+
+        What is fixed stays, and the rest is the constrained maximum. A component without rows keeps the parameters
+        that it has: no row contradicts them.
+
+        Raises
+        ------
+        DegenerateError
+            A component has no rows and no previous parameters, or lost its spread.
+        """
+        return self if self.fixed.issuperset(self.spaces) else self._maximize(expected)
+
+    @abstractmethod
+    def _maximize(self, expected: Array) -> Self:
+        """`maximize` where at least one parameter is free."""
+
+    @abstractmethod
+    def sample(self, labels: NDArray[np.intp], rng: np.random.Generator, given: Array | None = None) -> Array:
+        """Draw one row per label: (n,) -> (n, d). `given` holds columns that are not drawn (numbers of tosses)."""
+
+    @abstractmethod
+    def coordinates(self, x: Array) -> Array:
+        """(n, d) -> (n, e) in which Euclidean distance tells rows apart (variance-stabilised), for starts; NaN stays."""
+
+    @property
+    def n_free_parameters(self) -> int:
+        """Of all components; what is fixed does not count."""
+        total = 0
+        for name, value in self.parameters.items():
+            if name not in self.fixed:
+                total += self.space(name).n_free(value)
+        return total
+
+    def space(self, name: str) -> Space:
+        """The space of one parameter of this very family, where it depends on an option."""
+        return self.spaces[name]
+
+    # -- unconstrained coordinates, for standard errors ---------------------------------------------------------------
+
+    def to_vector(self) -> Array:
+        """All free parameters in unconstrained coordinates: log, logit, stick-breaking logits, log-Cholesky."""
+        parts = [self.space(n).to_vector(v) for n, v in self.parameters.items() if n not in self.fixed]
+        return np.concatenate(parts) if parts else np.zeros(0)
+
+    def from_vector(self, vector: Array) -> Self:
+        """The inverse of `to_vector`: the same family with other parameters."""
+        values, used = {}, 0
+        for name, like in self.parameters.items():
+            if name not in self.fixed:
+                values[name], step = self.space(name).from_vector(vector[used:], like)
+                used += step
+        if used != len(vector):
+            raise ModelError.argument(name="vector", requirement=f"{used} entries", found=len(vector))
+        return replace(self, **values)
+
+    # -- for people --------------------------------------------------------------------------------------------------
+
+    def raw_statistics(self, expected: Array) -> Array:
+        """Expected statistics (K, D) in the data's own units, where `statistics` are taken about a pivot."""
+        return expected
+
+    def work(self, expected: Array) -> tuple[Work, ...]:
+        """How the M-step arrives at its parameters, line by line, from expected statistics (K, D)."""
+        fitted = self.maximize(expected)
+        lines = []
+        for name, value in fitted.parameters.items():
+            array = np.asarray(value).reshape(len(value), -1)
+            lines += [Work(name, column, "maximum of the expected log-likelihood") for column in array.T]
+        return tuple(lines)
+
+    def narrowness(self) -> tuple[Array, tuple[str, ...]]:
+        """(K, c) variances as shares of the whole column's, and c names: for the warning that one collapsed."""
+        return np.ones((self.n_components or 1, 0)), ()
+
+
+class ColumnwiseFamily(Family):
+    """Independent columns, one parameter per component and column, log-normaliser paid per observed cell.
+
+    T(x) = (t_1(x_1) ... t_1(x_d), t_2(x_1) ... , o_1 ... o_d), where o_j is 1 if cell j is observed and a missing
+    cell contributes zeros. Parameters are (K,) for one column and (K, d) for several.
+    """
+
+    n_statistics: ClassVar[int]
+    neutral: ClassVar[float] = 1.0
+    """Any value inside the support, put in the place of a missing cell before it is multiplied by zero."""
+
+    def _check_columns(self) -> None:
+        d = len(self.columns)
+        for name, value in self.parameters.items():
+            if by_column(value).shape[1] != d:
+                shape = "(K,)" if d == 1 else f"(K, {d})"
+                raise ModelError.parameter(
+                    family=self.name, name=name, requirement=f"the shape {shape} for {d} columns", found=value.shape
+                )
+
+    @property
+    def n_observed(self) -> int:
+        """One count of observed cells per column."""
+        return len(self.columns)
+
+    @abstractmethod
+    def cell_statistics(self, x: Array) -> Array:
+        """(B, d) without NaN -> (n_statistics, d, B)."""
+
+    @abstractmethod
+    def cell_coefficients(self) -> tuple[Array, Array]:
+        """-> (K, n_statistics, d) and the log-normaliser (K, d)."""
+
+    @abstractmethod
+    def cell_maximize(self, expected: Array, observed: Array) -> dict[str, Array]:
+        """(K, n_statistics, d) sums and (K, d) positive counts of observed cells -> free parameters, each (K, d)."""
+
+    def statistics(self, x: Array, *, is_complete: bool = False) -> Array:
+        """T(x): see the class."""
+        if is_complete:
+            return self.cell_statistics(x).reshape(-1, len(x))
+        seen = ~np.isnan(x)
+        own = self.cell_statistics(np.where(seen, x, self.neutral)) * seen.T
+        return np.concatenate([own.reshape(-1, len(x)), seen.T])
+
+    def coefficients(self) -> Array:
+        """(K, D): see the class."""
+        own, log_normaliser = self.cell_coefficients()
+        return np.concatenate([own.reshape(len(own), -1), log_normaliser], axis=1)
+
+    def _maximize(self, expected: Array) -> Self:
+        d = len(self.columns)
+        own, observed = expected[:, :-d].reshape(len(expected), self.n_statistics, d), expected[:, -d:]
+        empty = observed <= 0
+        if empty.any():
+            if not self.is_fitted:
+                raise DegenerateError.empty(component=int(np.argmax(empty.any(axis=1))))
+            own, observed = np.where(empty[:, None], self._placeholder(own.shape), own), np.where(empty, 1.0, observed)
+        values = self.cell_maximize(own, observed)
+        if empty.any():
+            values = {name: np.where(empty, by_column(getattr(self, name)), new) for name, new in values.items()}
+        return replace(self, **values)
+
+    def _placeholder(self, shape: tuple[int, ...]) -> Array:
+        """Statistics of one harmless row, for cells whose result is thrown away."""
+        two = self.cell_statistics(np.array([[self.neutral], [2 * self.neutral]])).mean(axis=2)
+        return np.broadcast_to(two[None], shape)
+
+    def of_column(self, parameter: Array, labels: NDArray[np.intp]) -> Array:
+        """(K,) or (K, d) -> (n, d): the parameter of each row's component."""
+        return by_column(parameter)[labels]
+
+
+def by_column(parameter: Array) -> Array:
+    """(K,) or (K, d) -> (K, d)."""
+    return parameter[:, None] if parameter.ndim == 1 else parameter
+
+
+def take(value: Any, order: NDArray[np.intp]) -> Any:
+    """Reorder the component axis of a parameter, which may be a tuple of arrays (one per column)."""
+    return tuple(v[order] for v in value) if isinstance(value, tuple) else value[order]
+
+
+def share(numerator: Array, denominator: Array, previous: Array | None) -> Array:
+    """numerator / denominator; where the denominator is 0 the previous value, which no row contradicts.
+
+    Raises
+    ------
+    DegenerateError
+        The denominator is 0 for a component that has no previous value.
+    """
+    if (denominator > 0).all():
+        return numerator / denominator
+    if previous is None:
+        where = np.argwhere(np.broadcast_to(denominator <= 0, numerator.shape))[0]
+        raise DegenerateError.empty(component=int(where[0]))
+    known = denominator > 0
+    return np.where(known, numerator / np.where(known, denominator, 1.0), previous)

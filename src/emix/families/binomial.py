@@ -1,0 +1,111 @@
+"""Binomial family: heads in a known number of tosses.
+
+T(x) = (x, n - x)    coefficients = (log p, log(1 - p))    log h(x) = log C(n, x)    MLE: p = sum(w x) / sum(w n)
+The likelihood is that of the count, with the binomial coefficient; `Bernoulli(shared=True)` has that of the sequence.
+Overcomplete: a row whose heads or tosses are missing is (0, 0).
+Source: Casella & Berger (2002), Statistical Inference, 2nd ed., section 3.2; Do & Batzoglou (2008) for the mixture.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import gammaln
+
+from emix.block import Array, safe_log
+from emix.errors import ModelError
+from emix.families.base import Family, Parameter, Support, Work, share
+from emix.spaces import PROBABILITY
+
+
+@dataclass(frozen=True, eq=False)
+class Binomial(Family):
+    """Heads among a number of tosses that is the same for all rows, or stands in a column of its own.
+
+    Parameters
+    ----------
+    n_trials : int or str
+        Tosses per row, or the name of the column that holds them (columns of an array are named x0, x1, ...).
+    probability : array-like of shape (K,), optional
+        Of heads.
+    """
+
+    n_trials: int | str
+    probability: Parameter = None
+
+    name = "binomial"
+    spaces = {"probability": PROBABILITY}
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        n = self.n_trials
+        if isinstance(n, bool) or not (isinstance(n, str) or (isinstance(n, int | np.integer) and n >= 1)):
+            raise ModelError.argument(name="n_trials", requirement="a whole number >= 1 or a column's name", found=n)
+        if not isinstance(n, str):
+            object.__setattr__(self, "n_trials", int(n))
+
+    @property
+    def support(self) -> Support:
+        column = self.n_trials if isinstance(self.n_trials, str) else None
+        upper = np.inf if column is not None else float(self.n_trials)
+        bound = f"the row's '{column}'" if column is not None else f"{self.n_trials}"
+        return Support(
+            f"whole numbers from 0 to {bound}",
+            lower=0,
+            upper=upper,
+            is_whole=True,
+            max_columns=1,
+            bound_column=column,
+            counts_tosses=True,
+        )
+
+    def _check_columns(self) -> None:
+        if self.probability is not None and self.probability.ndim != 1:
+            raise ModelError.parameter(
+                family=self.name, name="probability", requirement="the shape (K,)", found=self.probability.shape
+            )
+
+    def _trials(self, x: Array) -> Array | float:
+        return x[:, 1] if isinstance(self.n_trials, str) else float(self.n_trials)
+
+    @property
+    def statistic_names(self) -> tuple[str, ...]:
+        return ("heads", "tails")
+
+    def statistics(self, x: Array, *, is_complete: bool = False) -> Array:
+        heads = x[:, 0]
+        T = np.stack([heads, self._trials(x) - heads])
+        return T if is_complete else np.where(np.isnan(T).any(axis=0), 0.0, T)
+
+    def coefficients(self) -> Array:
+        return np.stack([safe_log(self.probability), safe_log(1 - self.probability)], axis=1)
+
+    def log_base_measure(self, x: Array) -> Array:
+        n, heads = self._trials(x), x[:, 0]
+        log_choose = gammaln(n + 1) - gammaln(heads + 1) - gammaln(n - heads + 1)
+        return np.where(np.isnan(log_choose), 0.0, log_choose)
+
+    def _maximize(self, expected: Array) -> Self:
+        heads, tails = expected.T
+        return replace(self, probability=share(heads, heads + tails, self.probability))
+
+    def sample(self, labels: NDArray[np.intp], rng: np.random.Generator, given: Array | None = None) -> Array:
+        if isinstance(self.n_trials, str):
+            if given is None:
+                raise ModelError.argument(name="given", requirement=f"the column '{self.n_trials}'", found=None)
+            trials = given[:, 0]
+            return np.stack([rng.binomial(trials.astype(np.int64), self.probability[labels]), trials], axis=1)
+        return rng.binomial(self.n_trials, self.probability[labels]).astype(np.float64)[:, None]
+
+    def coordinates(self, x: Array) -> Array:
+        n = self._trials(x)
+        share_of_heads = np.divide(x[:, 0], n, out=np.full(len(x), 0.5), where=np.asarray(n > 0) | np.isnan(n))
+        return 2 * np.arcsin(np.sqrt(share_of_heads))[:, None]  # variance about 1 / n whatever the probability
+
+    def work(self, expected: Array) -> tuple[Work, ...]:
+        heads, tails = expected.T
+        value = self.maximize(expected).probability
+        return (Work("probability", np.asarray(value), "heads / (heads + tails)", heads, heads + tails),)

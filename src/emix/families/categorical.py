@@ -1,0 +1,115 @@
+"""Categorical family: one or several columns of any labels, independent given the component.
+
+T(x) = one 0/1 entry per column and level    coefficients = log p    MLE: p = expected count / sum over the levels
+Overcomplete: a missing cell is all zeros.
+Source: Goodman (1974), Biometrika 61 (the latent class model); McLachlan & Peel (2000), Finite Mixture Models, 5.1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emix.block import Array, safe_log
+from emix.errors import ModelError
+from emix.families.base import Family, Parameter, Support, Work, share
+from emix.spaces import SIMPLEX, Space
+
+
+@dataclass(frozen=True, eq=False)
+class Categorical(Family):
+    """Categories: any labels, in any number of columns.
+
+    Parameters
+    ----------
+    probabilities : array-like of shape (K, n_levels), or a list with one such array per column, optional
+        Rows sum to 1. Levels are in sorted order; the columns and levels are in `binding.schema`.
+    """
+
+    probabilities: Parameter | tuple[Any, ...] = None
+
+    name = "categorical"
+    spaces = {"probabilities": SIMPLEX}
+    support = Support("labels", is_categorical=True)
+
+    def _as_parameter(self, name: str, value: Any, space: Space) -> Any:
+        if not isinstance(value, np.ndarray) and all(np.ndim(one) == 2 for one in value):
+            arrays = tuple(super(Categorical, self)._as_parameter(name, one, space) for one in value)
+            counts = {f"{name}[{j}]": len(one) for j, one in enumerate(arrays)}
+            if len(set(counts.values())) > 1:
+                raise ModelError.n_components_differ(counts)
+            return arrays if len(arrays) > 1 else arrays[0]
+        return super()._as_parameter(name, value, space)
+
+    def _by_column(self) -> tuple[Array, ...]:
+        return self.probabilities if isinstance(self.probabilities, tuple) else (self.probabilities,)
+
+    def _sizes(self) -> list[int]:
+        if self.binding is None:
+            return [p.shape[1] for p in self._by_column()]
+        return [len(levels or ()) for levels in self.binding.schema.levels]
+
+    def _check_columns(self) -> None:
+        if self.probabilities is None:
+            return
+        found, required = [p.shape[1] for p in self._by_column()], self._sizes()
+        if found != required:
+            raise ModelError.parameter(
+                family=self.name,
+                name="probabilities",
+                requirement=f"one array per column with {required} levels",
+                found=f"{found} levels",
+            )
+
+    def _level_names(self) -> tuple[tuple[str, str], ...]:
+        if self.binding is None:
+            raise ModelError.not_fitted(f"The family '{self.name}' is not bound to data yet; it")
+        pairs = zip(self.binding.names, self.binding.schema.levels, strict=True)
+        return tuple((column, str(level)) for column, levels in pairs for level in levels or ())
+
+    @property
+    def statistic_names(self) -> tuple[str, ...]:
+        return tuple(f"{column} = {level}" for column, level in self._level_names())
+
+    def statistics(self, x: Array, *, is_complete: bool = False) -> Array:
+        levels = [np.arange(size)[:, None] == x[:, j] for j, size in enumerate(self._sizes())]
+        return np.concatenate(levels).astype(np.float64)
+
+    def coefficients(self) -> Array:
+        return np.concatenate([safe_log(p) for p in self._by_column()], axis=1)
+
+    def _maximize(self, expected: Array) -> Self:
+        edges = np.cumsum(self._sizes())[:-1]
+        previous = (None,) * (len(edges) + 1) if self.probabilities is None else self._by_column()
+        new = tuple(
+            share(counts, counts.sum(axis=1, keepdims=True), old)
+            for counts, old in zip(np.split(expected, edges, axis=1), previous, strict=True)
+        )
+        return replace(self, probabilities=new if len(new) > 1 else new[0])
+
+    def sample(self, labels: NDArray[np.intp], rng: np.random.Generator, given: Array | None = None) -> Array:
+        drawn = []
+        for p in self._by_column():
+            edges = np.cumsum(p, axis=1)[:, :-1][labels]
+            drawn.append((rng.random((len(labels), 1)) > edges).sum(axis=1))
+        return np.stack(drawn, axis=1).astype(np.float64)
+
+    def coordinates(self, x: Array) -> Array:
+        one_hot = self.statistics(x).T
+        missing = np.repeat(np.isnan(x), self._sizes(), axis=1)
+        return np.where(missing, np.nan, one_hot)
+
+    def work(self, expected: Array) -> tuple[Work, ...]:
+        fitted = self.maximize(expected)
+        value = np.concatenate(fitted._by_column(), axis=1)
+        sizes = self._sizes()
+        edges = np.cumsum(sizes)[:-1]
+        totals = [part.sum(axis=1) for part in np.split(expected, edges, axis=1)]
+        owner = np.repeat(np.arange(len(sizes)), sizes)
+        return tuple(
+            Work("probabilities", value[:, i], f"rows with {column} = {level} / rows", expected[:, i], totals[owner[i]])
+            for i, (column, level) in enumerate(self._level_names())
+        )

@@ -1,0 +1,80 @@
+"""Multinomial family: a vector of counts, such as the words of a document.
+
+T(x) = x    coefficients = log p    log h(x) = log(n! / prod x_c!)    MLE: p_c = sum(w x_c) / sum(w n)
+Overcomplete: a row with a missing count is all zeros, because the other counts' total is then unknown.
+Source: Nigam, McCallum, Thrun & Mitchell (2000), Machine Learning 39, section 3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import gammaln
+
+from emix.block import Array, safe_log
+from emix.errors import ModelError
+from emix.families.base import Family, Parameter, Support, Work, share
+from emix.spaces import SIMPLEX
+
+
+@dataclass(frozen=True, eq=False)
+class Multinomial(Family):
+    """Counts over the columns, given each row's total.
+
+    Parameters
+    ----------
+    probabilities : array-like of shape (K, d), optional
+        Of each column; rows sum to 1.
+    """
+
+    probabilities: Parameter = None
+
+    name = "multinomial"
+    spaces = {"probabilities": SIMPLEX}
+    support = Support("whole numbers >= 0", lower=0, is_whole=True, min_columns=2)
+
+    def _check_columns(self) -> None:
+        if self.probabilities is not None and self.probabilities.shape[1] != len(self.columns):
+            raise ModelError.parameter(
+                family=self.name,
+                name="probabilities",
+                requirement=f"the shape (K, {len(self.columns)})",
+                found=self.probabilities.shape,
+            )
+
+    @property
+    def statistic_names(self) -> tuple[str, ...]:
+        return tuple(f"sum of {c}" for c in self.columns)
+
+    def statistics(self, x: Array, *, is_complete: bool = False) -> Array:
+        return x.T if is_complete else np.where(np.isnan(x).any(axis=1), 0.0, x.T)
+
+    def coefficients(self) -> Array:
+        return safe_log(self.probabilities)
+
+    def log_base_measure(self, x: Array) -> Array:
+        log_choose = gammaln(x.sum(axis=1) + 1) - gammaln(x + 1).sum(axis=1)
+        return np.where(np.isnan(log_choose), 0.0, log_choose)
+
+    def _maximize(self, expected: Array) -> Self:
+        return replace(self, probabilities=share(expected, expected.sum(axis=1, keepdims=True), self.probabilities))
+
+    def sample(self, labels: NDArray[np.intp], rng: np.random.Generator, given: Array | None = None) -> Array:
+        """`given` (n, 1) holds the total of each row."""
+        if given is None:
+            raise ModelError.argument(name="given", requirement="the total count of each row", found=None)
+        return rng.multinomial(given[:, 0].astype(np.int64), self.probabilities[labels]).astype(np.float64)
+
+    def coordinates(self, x: Array) -> Array:
+        total = x.sum(axis=1, keepdims=True)
+        return np.sqrt(np.divide(x, total, out=np.zeros_like(x), where=(total > 0) | np.isnan(total)))  # Hellinger
+
+    def work(self, expected: Array) -> tuple[Work, ...]:
+        value, total = self.maximize(expected).probabilities, expected.sum(axis=1)
+        return tuple(
+            Work("probabilities", value[:, j], f"sum of {c} / sum of all", expected[:, j], total)
+            for j, c in enumerate(self.columns)
+        )

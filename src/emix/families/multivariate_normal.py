@@ -1,0 +1,319 @@
+"""Multivariate normal family: correlated numeric columns, in four covariance structures.
+
+T(x) = (y, y_i y_j for i <= j, 1) with y = (x - pivot) / scale; for `diag` and `spherical` only the squares
+coefficients = (P m, -P_ii / 2 and -P_ij, -(m' P m + log |C| + d log 2 pi) / 2 - sum log scale), P = C^-1 in units of y
+MLE: m = sum(w y) / n_k, scatter S_k = sum(w y y') - n_k m m'; then by structure (Celeux & Govaert 1995)
+    full       C_k = S_k / n_k                      diag        C_k = diag(S_k) / n_k
+    tied       C   = sum_k S_k / n                  spherical   C_k = I trace(S_k) / (d n_k), in the units of x
+Source: Bishop (2006), Pattern Recognition and Machine Learning, section 9.2.2; Celeux & Govaert (1995), Pattern
+Recognition 28, 781-793.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emix.block import Array, Schema, Summary
+from emix.errors import DegenerateError, ModelError
+from emix.families.base import VARIANCE_FLOOR, Binding, Family, Parameter, Support, Work, share
+from emix.families.normal import LOG_2PI, positive_or_one
+from emix.spaces import Space
+
+STRUCTURES = ("full", "tied", "diag", "spherical")
+
+
+class MeanSpace(Space):
+    """The real line, always (K, d)."""
+
+    drops_single_column = False
+
+
+class CovarianceSpace(Space):
+    """Symmetric positive definite matrices of one structure, by their log-Cholesky factors."""
+
+    requirement = "symmetric positive definite matrices, the shape (K, d, d)"
+    drops_single_column = False
+
+    def __init__(self, structure: str = "full") -> None:
+        self.structure = structure
+
+    def contains(self, value: Array) -> bool:
+        if value.ndim != 3 or value.shape[1] != value.shape[2] or not np.isfinite(value).all():
+            return False
+        if not np.allclose(value, value.transpose(0, 2, 1), rtol=1e-8, atol=0):
+            return False
+        try:
+            np.linalg.cholesky(value)
+        except np.linalg.LinAlgError:
+            return False
+        return True
+
+    def n_free(self, value: Any) -> int:
+        K, d, _ = value.shape
+        return {"full": K * d * (d + 1) // 2, "tied": d * (d + 1) // 2, "diag": K * d, "spherical": K}[self.structure]
+
+    def to_vector(self, value: Any) -> Array:
+        if self.structure == "spherical":
+            return np.log(value[:, 0, 0])
+        if self.structure == "diag":
+            return np.log(np.diagonal(value, axis1=1, axis2=2)).ravel()
+        factors = np.linalg.cholesky(value[:1] if self.structure == "tied" else value)
+        diagonal = np.arange(value.shape[1])
+        factors[:, diagonal, diagonal] = np.log(factors[:, diagonal, diagonal])
+        rows, columns = np.tril_indices(value.shape[1])
+        return np.asarray(factors[:, rows, columns]).ravel()
+
+    def from_vector(self, vector: Array, like: Any) -> tuple[Any, int]:
+        K, d, _ = like.shape
+        used = self.n_free(like)
+        if self.structure == "spherical":
+            return np.exp(vector[:used])[:, None, None] * np.eye(d), used
+        if self.structure == "diag":
+            return np.exp(vector[:used].reshape(K, d))[:, :, None] * np.eye(d), used
+        n_factors = 1 if self.structure == "tied" else K
+        factors = np.zeros((n_factors, d, d))
+        rows, columns = np.tril_indices(d)
+        factors[:, rows, columns] = vector[:used].reshape(n_factors, -1)
+        diagonal = np.arange(d)
+        factors[:, diagonal, diagonal] = np.exp(factors[:, diagonal, diagonal])
+        return np.broadcast_to(factors @ factors.transpose(0, 2, 1), like.shape).copy(), used
+
+
+@dataclass(frozen=True, eq=False)
+class MultivariateNormal(Family):
+    """Several correlated numeric columns.
+
+    Parameters
+    ----------
+    mean : array-like of shape (K, d), optional
+        In the units of the columns.
+    covariance : array-like of shape (K, d, d), optional
+        Maximum-likelihood covariances (divisor n), whatever the structure.
+    structure : {'full', 'tied', 'diag', 'spherical'}, default='full'
+        `tied`: one covariance for all components; `spherical`: one variance per component, in the units of the columns.
+    added_variance : float, default=0.0
+        Added to each variance after the M-step, in squared units of the columns: the `reg_covar` of scikit-learn. The
+        log-likelihood may then fall, so the check that it never does is off. Leave it at 0 outside the drop-in class.
+    """
+
+    mean: Parameter = None
+    covariance: Parameter = None
+    structure: str = "full"
+    added_variance: float = 0.0
+
+    name = "multivariate_normal"
+    spaces = {"mean": MeanSpace(), "covariance": CovarianceSpace()}
+    support = Support("finite numbers", takes_missing=False, must_vary=True)
+
+    def __post_init__(self) -> None:
+        if self.structure not in STRUCTURES:
+            raise ModelError.choice(what="covariance structure", found=self.structure, available=STRUCTURES)
+        super().__post_init__()
+        if self.mean is not None and self.mean.ndim != 2:
+            raise ModelError.parameter(
+                family=self.name, name="mean", requirement="the shape (K, d)", found=self.mean.shape
+            )
+        if self.mean is not None and self.covariance is not None and self.covariance.shape[1:] != 2 * self.mean.shape[1:]:
+            raise ModelError.parameter(
+                family=self.name,
+                name="covariance",
+                requirement=f"the shape {self.mean.shape + self.mean.shape[1:]}",
+                found=self.covariance.shape,
+            )
+
+    def space(self, name: str) -> Space:
+        return CovarianceSpace(self.structure) if name == "covariance" else self.spaces[name]
+
+    def bind(self, schema: Schema, summary: Summary) -> Self:
+        return self._bound(Binding(schema, summary.mean, np.sqrt(positive_or_one(summary.variance))))
+
+    def _check_columns(self) -> None:
+        d = len(self.columns)
+        for name, value in self.parameters.items():
+            if value.shape[1] != d:
+                shape = f"(K, {d})" if name == "mean" else f"(K, {d}, {d})"
+                raise ModelError.parameter(
+                    family=self.name, name=name, requirement=f"the shape {shape} for {d} columns", found=value.shape
+                )
+
+    # -- statistics --------------------------------------------------------------------------------------------------
+
+    @property
+    def n_observed(self) -> int:
+        return 1
+
+    @property
+    def _has_products(self) -> bool:
+        return self.structure in ("full", "tied")
+
+    def _about(self, d: int) -> tuple[Array, Array]:
+        if self.binding is None:
+            return np.zeros(d), np.ones(d)
+        return self.binding.pivot, self.binding.scale
+
+    @property
+    def statistic_names(self) -> tuple[str, ...]:
+        c, d = self.columns, len(self.columns)
+        pairs = zip(*np.triu_indices(d), strict=True) if self._has_products else ((j, j) for j in range(d))
+        products = (f"sum of {c[i]}^2" if i == j else f"sum of {c[i]} x {c[j]}" for i, j in pairs)
+        return (*(f"sum of {name}" for name in c), *products, "rows")
+
+    def statistics(self, x: Array, *, is_complete: bool = False) -> Array:
+        n, d = x.shape
+        n_products = d * (d + 1) // 2 if self._has_products else d
+        T = np.empty((d + n_products + (not is_complete), n))
+        pivot, scale = self._about(d)
+        y = T[:d]
+        np.divide((x - pivot).T, scale[:, None], out=y)
+        if self._has_products:
+            row = d
+            for i in range(d):
+                np.multiply(y[i], y[i:], out=T[row : row + d - i])
+                row += d - i
+        else:
+            np.multiply(y, y, out=T[d : 2 * d])
+        if not is_complete:
+            T[-1] = 1.0
+        return T
+
+    def coefficients(self) -> Array:
+        K, d = self.mean.shape
+        pivot, scale = self._about(d)
+        m, C = (self.mean - pivot) / scale, self.covariance / np.outer(scale, scale)
+        L = np.linalg.cholesky(C)
+        half = np.linalg.solve(L, np.broadcast_to(np.eye(d), C.shape))  # L^-1, so that P = half' half
+        P = half.transpose(0, 2, 1) @ half
+        linear = np.einsum("kij,kj->ki", P, m)
+        log_det = 2 * np.log(np.diagonal(L, axis1=1, axis2=2)).sum(axis=1) + 2 * np.log(scale).sum()
+        log_normaliser = -0.5 * (np.einsum("ki,ki->k", m, linear) + log_det + d * LOG_2PI)
+        if self._has_products:
+            i, j = np.triu_indices(d)
+            quadratic = -P[:, i, j] * np.where(i == j, 0.5, 1.0)
+        else:
+            quadratic = -0.5 * np.diagonal(P, axis1=1, axis2=2)
+        return np.concatenate([linear, quadratic, log_normaliser[:, None]], axis=1)
+
+    # -- the M-step --------------------------------------------------------------------------------------------------
+
+    def _maximize(self, expected: Array) -> Self:
+        d = len(self.columns)
+        pivot, scale = self._about(d)
+        count = expected[:, -1]
+        previous = None if self.mean is None else (self.mean - pivot) / scale
+        m = share(expected[:, :d], count[:, None], previous)
+        about = (self.mean - pivot) / scale if "mean" in self.fixed else m
+        values: dict[str, Array] = {} if "mean" in self.fixed else {"mean": pivot + scale * m}
+        if "covariance" not in self.fixed:
+            scatter = self._scatter(expected[:, d:-1], count, m, about)
+            values["covariance"] = self._covariance(scatter, count, scale)
+        return replace(self, **values)
+
+    def _scatter(self, products: Array, count: Array, m: Array, about: Array) -> Array:
+        """(K, d, d) sums of w (y - about)(y - about)', or (K, d) where only the squares are needed."""
+        d = m.shape[1]
+        off = m - about  # the scatter about a fixed mean is larger by n_k off off'
+        if not self._has_products:
+            return products - count[:, None] * (m * m - off * off)
+        i, j = np.triu_indices(d)
+        S = np.empty((len(m), d, d))
+        S[:, i, j] = products - count[:, None] * (m[:, i] * m[:, j] - off[:, i] * off[:, j])
+        S[:, j, i] = S[:, i, j]
+        return S
+
+    def _covariance(self, S: Array, count: Array, scale: Array) -> Array:
+        K, d = S.shape[:2]
+        n = np.where(count > 0, count, 1.0)
+        if self.structure == "tied":
+            self._refuse_collapse((S.sum(axis=0) / count.sum())[None], count, scale)
+            C = np.repeat((S.sum(axis=0) / count.sum())[None], K, axis=0) * np.outer(scale, scale)
+        elif self.structure == "full":
+            C = self._kept(S / n[:, None, None], count, scale)
+            self._refuse_collapse(C, count, scale)
+            C = C * np.outer(scale, scale)
+        else:
+            v = S / n[:, None] * scale**2
+            if self.structure == "spherical":
+                v = np.repeat(v.mean(axis=1, keepdims=True), d, axis=1)
+            v = np.where(count[:, None] > 0, v, np.diagonal(self._kept_raw(d), axis1=1, axis2=2))
+            relative = v / scale**2
+            if not (relative + self.added_variance / scale**2 > VARIANCE_FLOOR).all():
+                k, j = np.unravel_index(np.argmin(np.nan_to_num(relative, nan=-1.0)), relative.shape)
+                raise self._collapse(int(k), int(j), float(relative[k, j]), count)
+            C = v[:, :, None] * np.eye(d)
+        if self.added_variance:
+            C = C + self.added_variance * np.eye(d)
+        return C
+
+    def _kept_raw(self, d: int) -> Array:
+        return np.eye(d)[None] if self.covariance is None else self.covariance
+
+    def _kept(self, C: Array, count: Array, scale: Array) -> Array:
+        """C, where a component without rows keeps the covariance that it has."""
+        if (count > 0).all() or self.covariance is None:
+            return C
+        return np.where(count[:, None, None] > 0, C, self.covariance / np.outer(scale, scale))
+
+    def _refuse_collapse(self, C: Array, count: Array, scale: Array) -> None:
+        """Raise if a conditional variance (a squared Cholesky pivot), in units of the whole column's, is too small."""
+        C = C + np.diag(self.added_variance / scale**2)
+        for k, matrix in enumerate(C):
+            pivots = cholesky_pivots(matrix)
+            if not (pivots > VARIANCE_FLOOR).all():
+                j = int(np.argmax(~(pivots > VARIANCE_FLOOR)))
+                raise self._collapse(k, j, float(pivots[j]), count)
+
+    def _collapse(self, k: int, j: int, ratio: float, count: Array) -> DegenerateError:
+        weight = float(count.sum() if self.structure == "tied" else count[k])
+        return DegenerateError.collapsed(component=k, column=self.columns[j], ratio=max(ratio, 0.0), weight=weight)
+
+    # -- the rest ----------------------------------------------------------------------------------------------------
+
+    def sample(self, labels: NDArray[np.intp], rng: np.random.Generator, given: Array | None = None) -> Array:
+        noise = rng.standard_normal((len(labels), self.mean.shape[1]))
+        return np.asarray(self.mean[labels] + np.einsum("nij,nj->ni", np.linalg.cholesky(self.covariance)[labels], noise))
+
+    def coordinates(self, x: Array) -> Array:
+        return x
+
+    def raw_statistics(self, expected: Array) -> Array:
+        d = len(self.columns)
+        pivot, scale = self._about(d)
+        y, products, n = expected[:, :d], expected[:, d:-1], expected[:, -1:]
+        i, j = np.triu_indices(d) if self._has_products else (np.arange(d), np.arange(d))
+        cross = pivot[i] * scale[j] * y[:, j] + pivot[j] * scale[i] * y[:, i]
+        raw = scale[i] * scale[j] * products + cross + pivot[i] * pivot[j] * n
+        return np.concatenate([scale * y + pivot * n, raw, n], axis=1)
+
+    def work(self, expected: Array) -> tuple[Work, ...]:
+        fitted, raw, c = self.maximize(expected), self.raw_statistics(expected), self.columns
+        n, d = raw[:, -1], len(c)
+        lines = []
+        if "mean" not in self.fixed:
+            lines = [Work("mean", fitted.mean[:, j], f"sum of {c[j]} / rows", raw[:, j], n) for j in range(d)]
+        if "covariance" not in self.fixed:
+            pairs = zip(*np.triu_indices(d), strict=True) if self._has_products else ((j, j) for j in range(d))
+            how = {"tied": "pooled over components", "spherical": "averaged over columns"}.get(self.structure, "")
+            for i, j in pairs:
+                text = f"sum of ({c[i]} - mean)({c[j]} - mean) / rows{', ' + how if how else ''}"
+                lines.append(Work("covariance", fitted.covariance[:, i, j], text))
+        return tuple(lines)
+
+    def narrowness(self) -> tuple[Array, tuple[str, ...]]:
+        scale = self._about(self.mean.shape[1])[1]
+        return np.stack([cholesky_pivots(C) for C in self.covariance / np.outer(scale, scale)]), self.columns
+
+
+def cholesky_pivots(C: Array) -> Array:
+    """Variance of each column given those before it, (d,); from the first that is not positive on, what is left."""
+    A, d = np.array(C, dtype=np.float64), len(C)
+    pivots = np.zeros(d)
+    for j in range(d):
+        pivots[j] = A[j, j]
+        if not A[j, j] > 0:
+            break
+        A[j + 1 :, j + 1 :] -= np.outer(A[j + 1 :, j], A[j, j + 1 :]) / A[j, j]
+    return pivots

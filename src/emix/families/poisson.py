@@ -1,0 +1,65 @@
+"""Poisson family: counts, independent over columns.
+
+T(x) = (x, o)    coefficients = (log rate, -rate)    log h(x) = -log x!    MLE: rate = sum(w x) / sum(w o)
+Source: Casella & Berger (2002), Statistical Inference, 2nd ed., section 3.2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import gammaln
+
+from emix.block import Array, safe_log
+from emix.families.base import ColumnwiseFamily, Parameter, Support, Work, by_column
+from emix.spaces import NONNEGATIVE
+
+
+@dataclass(frozen=True, eq=False)
+class Poisson(ColumnwiseFamily):
+    """Counts with a rate per component and column.
+
+    Parameters
+    ----------
+    rate : array-like of shape (K,) or (K, d), optional
+        Expected count per row. 0 is allowed: only counts of 0 are then possible.
+    """
+
+    rate: Parameter = None
+
+    name = "poisson"
+    spaces = {"rate": NONNEGATIVE}
+    n_statistics = 1
+    support = Support("whole numbers >= 0", lower=0, is_whole=True)
+
+    @property
+    def statistic_names(self) -> tuple[str, ...]:
+        return tuple(f"sum of {c}" for c in self.columns) + tuple(f"rows with {c}" for c in self.columns)
+
+    def cell_statistics(self, x: Array) -> Array:
+        return np.ascontiguousarray(x.T)[None]
+
+    def cell_coefficients(self) -> tuple[Array, Array]:
+        rate = by_column(self.rate)
+        return safe_log(rate)[:, None], -rate
+
+    def cell_maximize(self, expected: Array, observed: Array) -> dict[str, Array]:
+        return {"rate": expected[:, 0] / observed}
+
+    def log_base_measure(self, x: Array) -> Array:
+        return -np.asarray(gammaln(np.where(np.isnan(x), 0.0, x) + 1)).sum(axis=1)
+
+    def sample(self, labels: NDArray[np.intp], rng: np.random.Generator, given: Array | None = None) -> Array:
+        return rng.poisson(self.of_column(self.rate, labels)).astype(np.float64)
+
+    def coordinates(self, x: Array) -> Array:
+        return 2 * np.sqrt(x)  # Anscombe: variance about 1 whatever the rate
+
+    def work(self, expected: Array) -> tuple[Work, ...]:
+        d, value = len(self.columns), by_column(self.maximize(expected).rate)
+        return tuple(
+            Work("rate", value[:, j], f"sum of {c} / expected rows", expected[:, j], expected[:, d + j])
+            for j, c in enumerate(self.columns)
+        )

@@ -1,0 +1,107 @@
+"""What a statistician would point out about a fit, in words."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+
+from emix.block import Array
+from emix.data.source import InMemorySource
+from emix.em.driver import EMResult
+from emix.model import Mixture
+from emix.results import StartRecord, StopReason
+
+NARROW = 1e-4
+"""A variance below this share of the column's (a standard deviation of 1 %) is pointed out."""
+EQUAL = 0.5
+"""Nats: two components are called equal if the labels themselves, were they known, would not lose more by merging
+them; that is one standard error of a single parameter."""
+
+
+def advice(run: EMResult, starts: list[StartRecord], source: InMemorySource) -> list[str]:
+    """Warnings, most serious first; empty where there is nothing to say."""
+    model: Mixture = run.model
+    S = run.expectation.statistics
+    found = [*_empty(model, S), *_equal(model, S), *_collapsed(model, S), *_disagreement(run, starts)]
+    n_failed = sum(start.stop_reason is StopReason.DEGENERATE for start in starts)
+    if n_failed:
+        first = next(start.message for start in starts if start.stop_reason is StopReason.DEGENERATE)
+        found.append(f"{n_failed} of {len(starts)} starts ended in a degenerate component and were left out. {first}")
+    if source.n_unobserved:
+        found.append(f"{source.n_unobserved:,} rows have no observed cell and count for nothing.")
+    if not run.is_monotone:
+        found.append("a constant is added to each variance (reg_covar): the log-likelihood was not checked for falling.")
+    return found
+
+
+def name_of(model: Mixture, k: int) -> str:
+    """A component in words."""
+    return str(k) if model.component_names is None else f"{k} ({model.component_names[k]})"
+
+
+def _empty(model: Mixture, S: Array) -> list[str]:
+    return [
+        f"component {name_of(model, k)} is empty: its expected count is {count:.2g}. Ask for fewer components."
+        for k, count in enumerate(S[:, 0])
+        if count < 0.5 and count < 0.5 * S[:, 0].sum() / len(S)
+    ]
+
+
+def _equal(model: Mixture, S: Array) -> list[str]:
+    """Groups of components that ended up equal.
+
+    For members of an exponential family the symmetric Kullback-Leibler divergence is (c_i - c_j) . (mean T under i -
+    mean T under j); with the counts it bounds what the complete-data log-likelihood would lose by merging the two.
+    """
+    K, C, counts = len(S), model.family.coefficients(), S[:, 0]
+    if K == 1 or not (counts > 0).all():
+        return []
+    means = S[:, 1:] / counts[:, None]
+    group = np.arange(K)
+    for i, j in itertools.combinations(range(K), 2):
+        difference = np.where((C[i] > -1e25) & (C[j] > -1e25), C[i] - C[j], np.sign(C[i] - C[j]) * 1e3)
+        divergence = float(difference @ (means[i] - means[j]))
+        if counts[i] * counts[j] / (counts[i] + counts[j]) * divergence / 2 < EQUAL:
+            group[group == group[j]] = group[i]
+    found = []
+    for g in np.unique(group):
+        members = np.flatnonzero(group == g)
+        if len(members) > 1:
+            names = ", ".join(name_of(model, int(k)) for k in members[:-1]) + f" and {name_of(model, int(members[-1]))}"
+            n_different = len(np.unique(group))
+            found.append(
+                f"components {names} ended up equal: the data do not support {K} components, "
+                f"only {n_different}. Ask for {n_different}."
+            )
+    return found
+
+
+def _collapsed(model: Mixture, S: Array) -> list[str]:
+    ratio, names = model.family.narrowness()
+    found = []
+    for k in range(len(ratio)):
+        if ratio.shape[1] and ratio[k].min() < NARROW:
+            j = int(ratio[k].argmin())
+            found.append(
+                f"the variance of component {name_of(model, k)} has nearly collapsed: in '{names[j]}' it is "
+                f"{ratio[k, j]:.1e} of the whole column's, on rows of total weight {S[k, 0]:.4g}. Its likelihood may "
+                f"mean nothing: ask for fewer components or a simpler covariance."
+            )
+    return found
+
+
+def _disagreement(run: EMResult, starts: list[StartRecord]) -> list[str]:
+    ended = [start for start in starts if start.stop_reason.converged]
+    if len(ended) < 2:
+        return []
+    best = max(start.log_likelihood for start in ended)
+    far = [start for start in ended if best - start.log_likelihood > 0.01]
+    if not far:
+        return []
+    worst = min(start.log_likelihood for start in far)
+    alone = len(ended) - len(far) == 1
+    return [
+        f"the starts disagree on the optimum: {len(far)} of {len(ended)} that ran to the end stopped lower, by up to "
+        f"{best - worst:.3g} nats{'; only one found the best' if alone else ''}. Try more starts (n_init)."
+    ]

@@ -1,0 +1,268 @@
+"""Fit a model: read the data, make the starts, run EM from each, return the best with all endings."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+from warnings import warn
+
+import numpy as np
+
+from emix.data.knowledge import read_labels, read_weights
+from emix.data.source import InMemorySource, make_source, plain_source
+from emix.data.table import Table, read_table
+from emix.em.driver import EMResult, run_em
+from emix.em.stopping import StoppingRule, stopping_rule
+from emix.errors import ConvergenceWarning, DataError, FitError, ImpossibleRowError, ModelError
+from emix.fitting.advice import advice
+from emix.fitting.starting import Start, make_starts
+from emix.model import Mixture, Model
+from emix.results import FitResult, Record, StartRecord, StopReason
+
+SHORT_RUN = 10
+"""Iterations of a short run: enough for the first, steep part of the climb."""
+CONTINUED_SHARE = 3
+"""One in so many short runs is continued to its end."""
+
+OnIteration = Callable[[int, int, Record], None]
+
+
+def fit(
+    model: Mixture | Model,
+    data: Any,
+    *,
+    labels: Any = None,
+    sample_weight: Any = None,
+    start: Any = None,
+    stop: str | StoppingRule = "aitken",
+    tol: float = 1e-6,
+    max_iter: int = 10_000,
+    n_init: int = 10,
+    n_jobs: int | None = None,
+    random_state: Any = None,
+    on_iteration: OnIteration | None = None,
+) -> FitResult:
+    """Fit a latent-variable model by expectation maximization.
+
+    Parameters
+    ----------
+    model : Mixture, or any object with `expect` and `maximize`
+        A specification such as `Mixture(Poisson(), 2)`, or a model with parameters, which is then the start.
+    data : array-like, data frame (pandas, polars, pyarrow), dict of columns, list of toss sequences, or a path
+        One row per draw. NaN, null and None are missing.
+    labels : array-like of shape (n,) or (n, K), optional
+        Known components, as numbers 0..K-1 or names, -1 or missing where unknown; or q >= 0, which multiplies
+        p(z = k) for each row.
+    sample_weight : array-like of shape (n,), optional
+        Weight 3 equals the row three times; 0 leaves it out.
+    start : Mixture, list of Mixture, array-like of shape (n,) or (n, K), or str, optional
+        Parameters; several sets of them; labels or responsibilities for a first M-step; or how rows are seeded:
+        'k-means++', 'random', or 'short-runs' (`n_init` short runs of both kinds, the best of them continued). Default:
+        the model's parameters where it has them, else 'short-runs', or 'k-means++' for `n_init=1`.
+    stop : {'aitken', 'relative', 'parameters', 'mean-gain', 'iterations'} or StoppingRule, default='aitken'
+        When to stop; see `emix.em.stopping`.
+    tol : float, default=1e-6
+        For 'aitken' the log-likelihood still to be gained, total, in nats: estimates lie within sqrt(2 tol) standard
+        errors of the optimum. The other rules say what it means for them.
+    max_iter : int, default=10000
+        EM maps per start.
+    n_init : int, default=10
+        Number of starts, where they are drawn at random.
+    n_jobs : int, optional
+        Threads; None means 1, -1 all cores. The result has the same bits for any number.
+    random_state : int, numpy Generator or RandomState, optional
+        Seed of the starts; the result's `seed` repeats them.
+    on_iteration : callable, optional
+        Called as on_iteration(index of the start, number of starts, record) after each pass.
+
+    Returns
+    -------
+    FitResult
+
+    Raises
+    ------
+    DataError, ModelError
+        The data or the arguments cannot be; the message says what, where and what to do.
+    FitError
+        All starts ended in a degenerate component, or an invariant of EM was violated.
+
+    References
+    ----------
+    Dempster, Laird & Rubin (1977), Journal of the Royal Statistical Society B 39, 1-38.
+
+    Examples
+    --------
+    >>> from emix import Binomial, Mixture, fit
+    >>> result = fit(Mixture(Binomial(10, [0.6, 0.5]), fixed={"mixing_proportions"}), [5, 9, 8, 4, 7])
+    >>> result.model.family.probability.round(3)
+    array([0.797, 0.52 ])
+    """
+    rule = stopping_rule(stop, tol)
+    max_iter = whole_number("max_iter", max_iter, least=0)
+    n_init = whole_number("n_init", n_init, least=1)
+    threads, seed = n_threads(n_jobs), draw_seed(random_state)
+    table = read_table(data)
+    weight = read_weights(sample_weight, n_rows=table.n_rows, table=table)
+    if not isinstance(model, Mixture):
+        source = plain_source(model, table, weight)
+        starts = [Start("given", one) for one in (start if isinstance(start, list | tuple) else [start or model])]
+    else:
+        model, source = prepare(model, table, labels=labels, weight=weight, n_jobs=threads)
+        starts = make_starts(model, source, table, start, n_init=n_init, seed=seed)
+    try:
+        runs = _run(starts, source, rule, max_iter, threads, on_iteration)
+    except ImpossibleRowError as error:
+        row = error.row if source.rows is None else int(source.rows[error.row])
+        raise ImpossibleRowError.at(row, source.where(row)) from error
+    return _result(starts, runs, source, seed, rule)
+
+
+def prepare(
+    model: Mixture, table: Table, *, labels: Any = None, weight: Any = None, n_jobs: int = 1
+) -> tuple[Mixture, InMemorySource]:
+    """Read the rows that count and bind the model to them.
+
+    Raises
+    ------
+    DataError
+        Whatever is wrong with the data, or fewer distinct rows than components.
+    """
+    K = model.latent_size
+    known = None if labels is None else read_labels(labels, n_components=K, n_rows=table.n_rows, table=table)
+    if known is not None and known.names is not None:
+        model = replace(model, component_names=known.names)
+    source = make_source(
+        table, model.family, n_components=K, knowledge=known, sample_weight=weight, n_jobs=n_jobs
+    )
+    if not (source.knowledge is not None and source.knowledge.is_everything):
+        n_distinct = source.n_distinct()
+        if n_distinct < K:
+            raise DataError.too_few_distinct(n_distinct=n_distinct, n_rows=source.n_rows, n_components=K)
+    model = model.bind(source.schema, source.summary)
+    return model, source.with_log_base(model.family)
+
+
+def _run(
+    starts: list[Start],
+    source: InMemorySource,
+    rule: StoppingRule,
+    max_iter: int,
+    n_jobs: int,
+    on_iteration: OnIteration | None,
+) -> list[EMResult | None]:
+    """Run each start to its end; short runs first where the starts ask for them. None for a start that failed."""
+    side_by_side = min(n_jobs, len(starts))
+    if side_by_side > 1:
+        source = replace(source, n_jobs=1)
+
+    def run(index: int, limit: int, before: EMResult | None = None) -> EMResult | None:
+        model = starts[index].model if before is None else before.model
+        if model is None:
+            return None
+
+        def tell(record: Record) -> None:
+            if on_iteration is not None:
+                on_iteration(index, len(starts), record)
+
+        history = None if before is None else before.history
+        return run_em(model, source, stop=rule, max_iter=limit, history=history, on_iteration=tell)
+
+    def run_all(indices: Sequence[int], limit: int, before: dict[int, EMResult]) -> list[EMResult | None]:
+        if side_by_side == 1 or len(indices) == 1:
+            return [run(i, limit, before.get(i)) for i in indices]
+        with ThreadPoolExecutor(side_by_side) as pool:
+            return list(pool.map(lambda i: run(i, limit, before.get(i)), indices))
+
+    everything = range(len(starts))
+    if not starts[0].is_short or max_iter <= SHORT_RUN or len(starts) == 1:
+        return run_all(everything, max_iter, {})
+    runs = run_all(everything, SHORT_RUN, {})
+    unfinished = {i: one for i, one in enumerate(runs) if one is not None and one.stop_reason is rule.at_limit}
+    best = sorted(unfinished, key=lambda i: -unfinished[i].log_likelihood)[: -(-len(starts) // CONTINUED_SHARE)]
+    for i, one in unfinished.items():
+        runs[i] = replace(one, stop_reason=StopReason.SHORT_RUN)
+    for i, one in zip(best, run_all(best, max_iter, unfinished), strict=True):
+        runs[i] = one
+    if all(one is None or one.stop_reason is StopReason.DEGENERATE or one.stop_reason is StopReason.SHORT_RUN for one in runs):
+        rest = [i for i in unfinished if i not in best]  # the continued ones all collapsed: give the others their chance
+        for i, one in zip(rest, run_all(rest, max_iter, unfinished), strict=True):
+            runs[i] = one
+    return runs
+
+
+def _result(
+    starts: list[Start], runs: list[EMResult | None], source: InMemorySource, seed: int, rule: StoppingRule
+) -> FitResult:
+    records = []
+    for i, (start, run) in enumerate(zip(starts, runs, strict=True)):
+        if run is None:
+            records.append(StartRecord(i, start.method, -np.inf, StopReason.DEGENERATE, 0, start.message))
+        else:
+            last = run.history[-1]
+            records.append(
+                StartRecord(i, start.method, run.log_likelihood, run.stop_reason, last.iteration, run.message)
+            )
+    ended = [
+        run for run in runs if run and run.stop_reason not in (StopReason.DEGENERATE, StopReason.SHORT_RUN)
+    ]
+    if not ended:
+        first = next(record.message for record in records if record.message)
+        raise FitError.degenerate_in_every_start(n_starts=len(starts), first=first)
+    best = max(ended, key=lambda run: run.log_likelihood)
+    result = FitResult(
+        best.model,
+        best.log_likelihood,
+        best.history,
+        best.stop_reason,
+        best.expectation.weight,
+        best.expectation.log_map,
+        records,
+        [],
+        seed,
+        best.is_monotone,
+    )
+    if best.stop_reason is StopReason.MAX_ITER:
+        warn(
+            f"{best.stop_reason.sentence} after {result.n_iter} iterations. Raise max_iter, or tol.",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
+    if isinstance(best.model, Mixture):
+        result.warnings.extend(advice(best, records, source))
+    return result
+
+
+def whole_number(name: str, value: Any, *, least: int) -> int:
+    """An argument that must be a whole number.
+
+    Raises
+    ------
+    ModelError
+        It is not, or too small.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise ModelError.argument(name=name, requirement=f"a whole number >= {least}", found=value)
+    return int(value)
+
+
+def n_threads(n_jobs: Any) -> int:
+    """Number of threads as scikit-learn counts them: None is 1, -1 all cores, -2 all but one."""
+    if n_jobs is None:
+        return 1
+    if isinstance(n_jobs, bool) or not isinstance(n_jobs, int | np.integer) or n_jobs == 0:
+        raise ModelError.argument(name="n_jobs", requirement="None or a whole number other than 0", found=n_jobs)
+    return int(n_jobs) if n_jobs > 0 else max(1, (os.cpu_count() or 1) + 1 + int(n_jobs))
+
+
+def draw_seed(random_state: Any) -> int:
+    """A seed from what scikit-learn calls a random state; drawn afresh for None."""
+    if random_state is None:
+        return int(np.random.SeedSequence().generate_state(1)[0])
+    if isinstance(random_state, np.random.Generator):
+        return int(random_state.integers(2**32))
+    if isinstance(random_state, np.random.RandomState):
+        return int(random_state.randint(2**31 - 1))
+    return whole_number("random_state", random_state, least=0)

@@ -1,0 +1,110 @@
+"""From what the user says about the start to models with parameters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from emix.block import Array
+from emix.data.knowledge import read_labels
+from emix.data.source import InMemorySource
+from emix.data.table import Table
+from emix.em.starts import METHODS, distinct_rows, model_from_responsibilities, seeded_responsibilities
+from emix.errors import DataError, DegenerateError, ModelError
+from emix.model import Mixture
+
+
+@dataclass(frozen=True)
+class Start:
+    """A model to start from, or the reason why there is none."""
+
+    method: str
+    model: Any
+    message: str = ""
+    is_short: bool = False
+
+
+def make_starts(
+    model: Mixture, source: InMemorySource, table: Table, start: Any, *, n_init: int, seed: int
+) -> list[Start]:
+    """All starts of a fit.
+
+    Raises
+    ------
+    ModelError
+        The start is none of the known forms, or does not fit the model.
+    """
+    if start is None:
+        if model.is_fitted:
+            return [Start("given", model)]
+        start = "short-runs" if n_init > 1 else "k-means++"
+    if isinstance(start, Mixture):
+        return [Start("given", _with_parameters(model, start))]
+    if isinstance(start, list | tuple) and len(start) > 0 and all(isinstance(one, Mixture) for one in start):
+        return [Start("given", _with_parameters(model, one)) for one in start]
+    if not isinstance(start, str):
+        return [_from_array(model, source, table, start)]
+    if start not in METHODS:
+        raise ModelError.choice(what="start", found=start, available=METHODS)
+    is_certain = source.knowledge is not None and source.knowledge.is_everything
+    n_starts = 1 if model.n_components == 1 or is_certain else n_init
+    return [_seeded(model, source, start, index, seed) for index in range(n_starts)]
+
+
+def _seeded(model: Mixture, source: InMemorySource, method: str, index: int, seed: int) -> Start:
+    own_seed = int(np.random.SeedSequence([seed, index]).generate_state(1, np.uint64)[0])
+    is_short = method == "short-runs"
+    spread = method == "k-means++" or (is_short and index % 2 == 0)  # short runs alternate, for variety
+    label = method if not is_short else f"short run from {'k-means++' if spread else 'random'}"
+    points = source.coordinates(model.family)
+    pool = distinct_rows(points, source.weight, source.row_hash)
+    resp = seeded_responsibilities(source, points, pool, own_seed, spread=spread)
+    return _attempt(label, model, source, resp, is_short=is_short)
+
+
+def _attempt(label: str, model: Mixture, source: InMemorySource, resp: Array, *, is_short: bool = False) -> Start:
+    try:
+        return Start(label, model_from_responsibilities(_unfitted(model), source, resp), is_short=is_short)
+    except DegenerateError as error:
+        return Start(label, None, f"At the start {error}", is_short)
+
+
+def _unfitted(model: Mixture) -> Mixture:
+    """Without the parameters that are free, so that an empty component is an error and not what it was before."""
+    free = {name: None for name in model.family.parameters if name not in model.fixed}
+    held = model.mixing_proportions if "mixing_proportions" in model.fixed else None
+    return replace(model, family=replace(model.family, **free), mixing_proportions=held)
+
+
+def _with_parameters(model: Mixture, start: Mixture) -> Mixture:
+    """The model with the parameters of `start`, except those that the model holds fixed."""
+    if not start.is_fitted:
+        raise ModelError.not_fitted("The start")
+    if start.family.name != model.family.name or start.n_components != model.n_components:
+        raise ModelError.argument(
+            name="start", requirement=f"a {model}, as the model is", found=str(start)
+        )
+    free = {name: value for name, value in start.family.parameters.items() if name not in model.fixed}
+    proportions = model.mixing_proportions if "mixing_proportions" in model.fixed else start.mixing_proportions
+    started = replace(model, family=replace(model.family, **free), mixing_proportions=proportions)
+    started.family._check_columns()
+    return started
+
+
+def _from_array(model: Mixture, source: InMemorySource, table: Table, start: Any) -> Start:
+    """Labels (n,) or responsibilities (n, K) and the M-step on them."""
+    K = model.latent_size
+    try:
+        known = read_labels(start, n_components=K, n_rows=table.n_rows, table=table)
+    except DataError as error:
+        raise DataError(f"start: {error}") from error
+    if source.rows is not None:
+        known = known.take(source.rows)
+    if known.q is not None:
+        return _attempt("responsibilities", model, source, known.q / known.q.sum(axis=1, keepdims=True))
+    labels = np.zeros(0, dtype=np.intp) if known.labels is None else known.labels
+    resp = np.zeros((len(labels), K))
+    resp[labels >= 0, labels[labels >= 0]] = 1.0
+    return _attempt("labels", model, source, resp)

@@ -1,0 +1,207 @@
+"""A model in use: one E-step, densities, predictions, draws."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emix.block import Array, Chunk, Expectation
+from emix.data.knowledge import read_labels, read_weights
+from emix.data.source import InMemorySource, make_source
+from emix.data.table import read_table
+from emix.errors import ImpossibleRowError, ModelError
+from emix.fitting.fit import draw_seed, whole_number
+from emix.kernels import reference
+from emix.model import Mixture
+
+
+@dataclass(frozen=True)
+class EStep:
+    """One E-step, to be looked at.
+
+    Attributes
+    ----------
+    responsibilities : ndarray of shape (n, K)
+        p(z = k given x) under the model's parameters; rows sum to 1.
+    expected_statistics : ndarray of shape (K, D)
+        Sums over rows of weight x responsibility x T(x), in the units of the data: column 0 holds the expected counts,
+        then come the family's own; `statistic_names` says what each column sums.
+    statistic_names : tuple of str
+        One per column of `expected_statistics`.
+    log_likelihood : float
+        Total, weighted, in nats, with all constants.
+    """
+
+    responsibilities: Array
+    expected_statistics: Array
+    statistic_names: tuple[str, ...]
+    log_likelihood: float
+    expectation: Expectation
+    model: Mixture
+
+    def maximize(self) -> Mixture:
+        """The M-step on these expected statistics."""
+        return self.model.maximize(self.expectation.statistics)
+
+
+def e_step(model: Mixture, data: Any, *, labels: Any = None, sample_weight: Any = None) -> EStep:
+    """One E-step of a model with parameters on data.
+
+    Parameters
+    ----------
+    model : Mixture
+        With parameters.
+    data, labels, sample_weight
+        As in `fit`.
+
+    Raises
+    ------
+    DataError
+        The data cannot be, or a row is impossible under every component.
+
+    Examples
+    --------
+    >>> from emix import Binomial, Mixture, e_step
+    >>> step = e_step(Mixture(Binomial(10, [0.6, 0.5])), [5, 9, 8, 4, 7])
+    >>> step.responsibilities[:, 0].round(8)
+    array([0.44914893, 0.80498552, 0.73346716, 0.35215613, 0.64721512])
+    """
+    model, source = _prepared(model, data, labels=labels, sample_weight=sample_weight)
+    observed = ~np.isnan(source.x).all(axis=1)
+    if not observed.all():
+        source = replace(source, weight=source.weight * observed)
+    parts = [reference.responsibilities(model.log_joint(chunk)) for chunk in source.chunks]
+    log_evidence = np.concatenate([evidence for _, evidence in parts])
+    if not np.isfinite(log_evidence).all():
+        row = int(np.argmax(~np.isfinite(log_evidence)))
+        raise ImpossibleRowError.at(row, source.where(row))
+    expectation = source.sum_over_chunks(model.expect)
+    own = model.family.raw_statistics(expectation.statistics[:, 1:])
+    raw = np.concatenate([expectation.statistics[:, :1], own], axis=1)
+    resp = np.concatenate([resp.T for resp, _ in parts])
+    return EStep(resp, raw, model.statistic_names, expectation.log_likelihood, expectation, model)
+
+
+def score_samples(model: Mixture, data: Any) -> Array:
+    """Log-density of each row under the mixture, (n,), in nats; -inf for a row that is impossible.
+
+    Raises
+    ------
+    DataError
+        The data cannot be.
+    """
+    model, source = _prepared(model, data)
+    scores = [
+        reference.log_evidence(model.log_joint(chunk)) + model.family.log_base_measure(chunk.x) for chunk in source.chunks
+    ]
+    return np.concatenate(scores)
+
+
+def responsibilities(model: Mixture, data: Any, *, labels: Any = None) -> Array:
+    """p(z = k given x) for each row, (n, K); for a row that is impossible under every component the proportions.
+
+    Raises
+    ------
+    DataError
+        The data cannot be.
+    """
+    model, source = _prepared(model, data, labels=labels)
+    return np.concatenate([_responsibilities(model, chunk) for chunk in source.chunks])
+
+
+def predict(model: Mixture, data: Any) -> NDArray[np.intp]:
+    """The component with the largest responsibility for each row, (n,).
+
+    Raises
+    ------
+    DataError
+        The data cannot be.
+    """
+    return np.asarray(responsibilities(model, data).argmax(axis=1))
+
+
+def sample(
+    model: Mixture, n: int, *, random_state: Any = None, given: Any = None
+) -> tuple[NDArray[Any], NDArray[np.intp]]:
+    """Draw rows from a model.
+
+    Parameters
+    ----------
+    model : Mixture
+        With parameters.
+    n : int
+        Number of rows.
+    random_state : int, numpy Generator or RandomState, optional
+        Seed.
+    given : array-like of shape (n,), optional
+        Numbers of tosses (`Binomial` with a column), or totals (`Multinomial`).
+
+    Returns
+    -------
+    rows : ndarray of shape (n, d)
+        Cells; an object array of levels for a categorical family.
+    labels : ndarray of shape (n,)
+        Their components.
+    """
+    if not model.is_fitted:
+        raise ModelError.not_fitted("This mixture")
+    rng = np.random.default_rng(draw_seed(random_state))
+    n = whole_number("n", n, least=1)
+    column = None if given is None else np.broadcast_to(np.asarray(given, dtype=np.float64).ravel(), (n,))[:, None]
+    if model.family.binding is None:
+        d = _n_columns(model)
+        names = tuple(f"x{j}" for j in range(d))
+        model = bind_to_names(model, names)
+    rows, labels = model.sample(n, rng, column)
+    levels = model.family.binding.schema.levels if model.family.binding is not None else ()
+    if any(one is not None for one in levels):
+        decoded = np.empty(rows.shape, dtype=object)
+        for j, known in enumerate(levels):
+            decoded[:, j] = [(known or ())[int(code)] for code in rows[:, j]]
+        return decoded, labels
+    return rows, labels
+
+
+def _n_columns(model: Mixture) -> int:
+    value = next(iter(model.family.parameters.values()))
+    if isinstance(value, tuple):
+        return len(value)
+    return 1 if value.ndim == 1 or model.family.support.is_categorical else int(value.shape[1])
+
+
+def bind_to_names(model: Mixture, names: tuple[str, ...]) -> Mixture:
+    """Bind a model without data: columns by name, levels 0, 1, ... for a categorical family."""
+    from emix.block import Schema, Summary
+
+    d = len(names)
+    levels: tuple[Any, ...] = (None,) * d
+    if model.family.support.is_categorical:
+        value = model.family.parameters["probabilities"]
+        arrays = value if isinstance(value, tuple) else (value,)
+        levels = tuple(tuple(range(one.shape[1])) for one in arrays)
+    zeros, ones = np.zeros(d), np.ones(d)
+    return model.bind(Schema(names, levels), Summary(1.0, zeros, ones, zeros, ones, zeros, ones))
+
+
+def _prepared(model: Mixture, data: Any, *, labels: Any = None, sample_weight: Any = None) -> tuple[Mixture, InMemorySource]:
+    if not model.is_fitted:
+        raise ModelError.not_fitted("This mixture")
+    table = read_table(data)
+    K = model.latent_size
+    weight = read_weights(sample_weight, n_rows=table.n_rows, table=table)
+    known = None if labels is None else read_labels(labels, n_components=K, n_rows=table.n_rows, table=table)
+    source = make_source(table, model.family, n_components=K, knowledge=known, sample_weight=weight, for_fit=False)
+    if model.family.binding is None:
+        model = model.bind(source.schema, source.summary)
+    return model, source
+
+
+def _responsibilities(model: Mixture, chunk: Chunk) -> Array:
+    resp, log_evidence = reference.responsibilities(model.log_joint(chunk))
+    impossible = ~np.isfinite(log_evidence)
+    if impossible.any():
+        resp[:, impossible] = model.latent.mixing_proportions[:, None]
+    return resp.T

@@ -1,0 +1,82 @@
+"""Independent draws of the component: p(z = k) = mixing_proportions[k] for every row.
+
+Row 0 of the statistics is the constant 1; its coefficient is log p(z = k); MLE: expected counts / their own sum, so
+that rounding in the responsibilities never accumulates.
+Source: McLachlan & Peel (2000), Finite Mixture Models, section 2.8.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emix.block import Array, safe_log
+from emix.errors import ModelError
+from emix.spaces import SIMPLEX
+
+
+@dataclass(frozen=True, eq=False)
+class IndependentDraws:
+    """Mixing proportions, free or held fixed.
+
+    Parameters
+    ----------
+    mixing_proportions : array-like of shape (K,)
+        p(z = k); they sum to 1.
+    is_fixed : bool, default=False
+        `maximize` leaves them as they are.
+    """
+
+    mixing_proportions: Any
+    is_fixed: bool = False
+
+    def __post_init__(self) -> None:
+        """Turn lists into a read-only array and check it."""
+        try:
+            p = np.array(self.mixing_proportions, dtype=np.float64)
+        except (TypeError, ValueError):
+            p = np.zeros(0)
+        if p.ndim != 1 or p.size == 0 or not (p >= 0).all() or not abs(p.sum() - 1) <= 1e-6:
+            raise ModelError.parameter(
+                family="mixture",
+                name="mixing_proportions",
+                requirement="numbers >= 0 that sum to 1, one per component",
+                found=repr(self.mixing_proportions),
+            )
+        p.flags.writeable = False
+        object.__setattr__(self, "mixing_proportions", p)
+
+    @property
+    def n_components(self) -> int:
+        """K."""
+        return len(self.mixing_proportions)
+
+    def coefficients(self) -> Array:
+        """(K,) log p(z = k), the coefficients of row 0."""
+        return safe_log(self.mixing_proportions)
+
+    def maximize(self, counts: Array) -> Self:
+        """Expected counts (K,) -> the proportions that maximize their likelihood."""
+        return self if self.is_fixed else replace(self, mixing_proportions=counts / counts.sum())
+
+    def sample(self, n: int, rng: np.random.Generator) -> NDArray[np.intp]:
+        """Draw n components."""
+        return rng.choice(self.n_components, size=n, p=self.mixing_proportions / self.mixing_proportions.sum())
+
+    @property
+    def n_free_parameters(self) -> int:
+        """K - 1, or 0 if fixed."""
+        return 0 if self.is_fixed else self.n_components - 1
+
+    def to_vector(self) -> Array:
+        """Stick-breaking logits, (K - 1,); empty if fixed."""
+        return np.zeros(0) if self.is_fixed else SIMPLEX.to_vector(self.mixing_proportions[None])
+
+    def from_vector(self, vector: Array) -> Self:
+        """The inverse of `to_vector`."""
+        if self.is_fixed:
+            return self
+        return replace(self, mixing_proportions=SIMPLEX.from_vector(vector, self.mixing_proportions[None])[0][0])

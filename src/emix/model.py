@@ -1,0 +1,260 @@
+"""The mixture: a latent structure and a family, with the two verbs that EM drives.
+
+    log p(x, z=k)        = coefficients[k] . T(x) + log h(x)      expect
+    expected statistics  = sum of weight x responsibility x T(x)  expect
+    new parameters       = maximum likelihood on those sums       maximize
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from emix.block import Array, Chunk, Expectation, Schema, Summary
+from emix.errors import ImpossibleRowError, ModelError
+from emix.families import Family
+from emix.kernels import reference
+from emix.latent import IndependentDraws
+
+
+@runtime_checkable
+class Model(Protocol):
+    """What the driver drives: a mixture, or a user's own class with these two methods.
+
+    A model that also has `parameters` (a dict of arrays) gets the change of the parameters in its history and the
+    stopping rule 'parameters'; one that has `n_free_parameters` gets AIC and BIC.
+    """
+
+    def expect(self, chunk: Chunk) -> Expectation:
+        """E-step on some rows: expected statistics and log-likelihood under the model's parameters."""
+
+    def maximize(self, statistics: Any) -> Model:
+        """M-step: the model whose parameters maximize the likelihood of these statistics."""
+
+
+class Audit(NamedTuple):
+    """What the driver checks at every pass."""
+
+    counted: float
+    """Sum of the expected counts: must be the total weight."""
+    noise: float
+    """Rounding error of the log-likelihood, in nats: only a larger fall is a fall."""
+    is_monotone: bool
+    """Whether the M-step is an exact maximum, so that the objective can never fall."""
+
+
+@dataclass(frozen=True, eq=False)
+class Mixture:
+    """A mixture of `n_components` members of one family: a specification, or a model with parameters. Immutable.
+
+        z_i ~ Categorical(mixing_proportions);   x_i | z_i = k ~ family with the parameters of component k.
+
+    Parameters
+    ----------
+    family : Family
+        Such as `Poisson()`, or with parameters: `Binomial(10, probability=[0.6, 0.5])`.
+    n_components : int, optional
+        K; may be left out where parameters tell it.
+    mixing_proportions : array-like of shape (K,), optional
+        p(z = k). Equal where the family has parameters and these are not given.
+    fixed : collection of str, default=()
+        Parameters that a fit leaves as they are: `{"mixing_proportions"}`, or a parameter of the family by name. The
+        M-step is then the constrained maximum and `n_free_parameters` follows.
+    component_names : sequence of str, optional
+        Names for the components, where labels gave them names.
+
+    Raises
+    ------
+    ModelError
+        The numbers of components disagree, a parameter is not possible, or one to be held fixed has no value.
+
+    Examples
+    --------
+    >>> from emix import Binomial, Mixture
+    >>> Mixture(Binomial(10, probability=[0.6, 0.5]), fixed={"mixing_proportions"}).mixing_proportions
+    array([0.5, 0.5])
+    """
+
+    family: Family
+    n_components: int | None = None
+    mixing_proportions: ArrayLike | None = None
+    fixed: Collection[str] = frozenset()
+    component_names: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        """Settle K, equal proportions where none are given, and who holds what fixed."""
+        if not isinstance(self.family, Family):
+            raise ModelError.argument(name="family", requirement="a Family such as Poisson()", found=self.family)
+        counts = {"n_components": self.n_components, "family": self.family.n_components}
+        if self.mixing_proportions is not None:
+            counts["mixing_proportions"] = np.size(np.asarray(self.mixing_proportions))
+        known = {name: count for name, count in counts.items() if count is not None}
+        n = self.n_components
+        if n is not None and (isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1):
+            raise ModelError.n_components(n)
+        if not known:
+            raise ModelError.n_components_missing()
+        if len(set(known.values())) > 1:
+            raise ModelError.n_components_differ(known)
+        K = int(next(iter(known.values())))
+        object.__setattr__(self, "n_components", K)
+        fixed = frozenset({self.fixed} if isinstance(self.fixed, str) else self.fixed) | self.family.fixed
+        available = ("mixing_proportions", *self.family.spaces)
+        for name in sorted(fixed):
+            if name not in available:
+                raise ModelError.unknown_fixed(found=name, available=available)
+        object.__setattr__(self, "fixed", fixed)
+        object.__setattr__(self, "family", self.family.with_fixed(fixed & set(self.family.spaces)))
+        if self.mixing_proportions is None and (self.family.is_fitted or "mixing_proportions" in fixed):
+            object.__setattr__(self, "mixing_proportions", np.full(K, 1 / K))
+        if self.mixing_proportions is not None:
+            object.__setattr__(self, "mixing_proportions", self.latent.mixing_proportions)
+        for name in sorted(self.family.fixed):
+            if getattr(self.family, name) is None:
+                raise ModelError.fixed_without_value(name)
+
+    @property
+    def latent_size(self) -> int:
+        """K, as a plain int."""
+        return int(self.n_components or 0)
+
+    @cached_property
+    def latent(self) -> IndependentDraws:
+        """p(z)."""
+        if self.mixing_proportions is None:
+            raise ModelError.not_fitted("This mixture")
+        return IndependentDraws(self.mixing_proportions, "mixing_proportions" in self.fixed)
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether all parameters have values."""
+        return self.mixing_proportions is not None and self.family.is_fitted
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Name -> array with the component axis first."""
+        return {"mixing_proportions": self.mixing_proportions, **self.family.parameters}
+
+    @property
+    def n_free_parameters(self) -> int:
+        """What is fixed does not count."""
+        return self.latent.n_free_parameters + self.family.n_free_parameters
+
+    def bind(self, schema: Schema, summary: Summary) -> Self:
+        """The same mixture with its family bound to these data."""
+        return replace(self, family=self.family.bind(schema, summary))
+
+    def __str__(self) -> str:
+        """Like `mixture of 3 x binomial(n_trials=10)`."""
+        held = f", fixed: {', '.join(sorted(self.fixed))}" if self.fixed else ""
+        return f"mixture of {self.n_components} x {self.family}{held}"
+
+    # -- EM ----------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _coefficients(self) -> tuple[Array, Array]:
+        """(K, 1 + D) with the observed-count columns apart, and folded into row 0 for complete data."""
+        if not self.is_fitted:
+            raise ModelError.not_fitted("This mixture")
+        own = self.family.coefficients()
+        full = np.concatenate([self.latent.coefficients()[:, None], own], axis=1)
+        if not self.family.n_observed:
+            return full, full
+        folded = full[:, : -self.family.n_observed].copy()
+        folded[:, 0] += full[:, -self.family.n_observed :].sum(axis=1)
+        return full, folded
+
+    def _tile(self, chunk: Chunk) -> Array:
+        """T with row 0: (1 + D, B), or without the observed counts for a complete chunk."""
+        own = self.family.statistics(chunk.x, is_complete=chunk.is_complete)
+        return np.concatenate([np.ones((1, len(chunk.x))), own])
+
+    def log_joint(self, chunk: Chunk) -> Array:
+        """Log p(x, z = k) and what is known of the label, (K, B); without the base measure."""
+        full, folded = self._coefficients
+        T = self._tile(chunk)
+        log_joint = (folded if chunk.is_complete else full) @ T
+        known = chunk.log_knowledge(self.latent.n_components)
+        return log_joint if known is None else log_joint + known
+
+    def sum_statistics(self, chunk: Chunk, weighted_resp: Array) -> Array:
+        """Sum weighted responsibilities (K, B) times T over the rows: (K, 1 + D)."""
+        S = weighted_resp @ self._tile(chunk).T
+        if chunk.is_complete and self.family.n_observed:
+            S = np.concatenate([S, np.repeat(S[:, :1], self.family.n_observed, axis=1)], axis=1)
+        return S
+
+    def expect(self, chunk: Chunk) -> Expectation:
+        """E-step on some rows.
+
+        Raises
+        ------
+        ImpossibleRowError
+            A row has probability 0 under every component.
+        """
+        log_joint = self.log_joint(chunk)
+        resp, log_evidence = reference.responsibilities(log_joint)
+        if not np.isfinite(log_evidence).all():
+            raise ImpossibleRowError.at(chunk.start + int(np.argmax(~np.isfinite(log_evidence))))
+        base = chunk.log_base
+        if base is None:
+            base = float(chunk.weight @ self.family.log_base_measure(chunk.x))
+        log_map = float(chunk.weight @ np.log(resp.max(axis=0)))
+        resp *= chunk.weight
+        return Expectation(
+            self.sum_statistics(chunk, resp),
+            float(chunk.weight @ log_evidence) + base,
+            float(chunk.weight.sum()),
+            float(chunk.weight @ np.abs(log_evidence)) + abs(base),
+            log_map,
+        )
+
+    def maximize(self, statistics: Array) -> Self:
+        """M-step: expected statistics (K, 1 + D), in the coordinates of `expect`, to the next mixture."""
+        latent = IndependentDraws(np.full(len(statistics), 1 / len(statistics)))
+        latent = (latent if self.mixing_proportions is None else self.latent).maximize(statistics[:, 0])
+        return replace(self, family=self.family.maximize(statistics[:, 1:]), mixing_proportions=latent.mixing_proportions)
+
+    def audit(self, expectation: Expectation) -> Audit:
+        """What the driver checks of a pass.
+
+        The log-likelihood is a sum of coefficients times statistics; its rounding is that of the largest terms.
+        """
+        S, C = expectation.statistics, self._coefficients[0]
+        terms = np.abs(np.where(C > -1e25, C, 0.0) * S).sum()
+        noise = 8 * float(np.finfo(np.float64).eps) * max(expectation.magnitude, float(terms))
+        return Audit(float(S[:, 0].sum()), noise, getattr(self.family, "added_variance", 0.0) == 0.0)
+
+    # -- the model in use --------------------------------------------------------------------------------------------
+
+    def sample(self, n: int, rng: np.random.Generator, given: Array | None = None) -> tuple[Array, NDArray[np.intp]]:
+        """Draw n rows and their components: (n, d) cells (categories as level codes) and (n,) components."""
+        labels = self.latent.sample(n, rng)
+        rows = self.family.sample(labels, rng, given)
+        return rows, labels
+
+    def reordered(self, order: NDArray[np.intp]) -> Self:
+        """The same mixture with its components in this order."""
+        names = None if self.component_names is None else tuple(self.component_names[k] for k in order)
+        proportions = self.latent.mixing_proportions[order]
+        return replace(self, family=self.family.reordered(order), mixing_proportions=proportions, component_names=names)
+
+    def to_vector(self) -> Array:
+        """All free parameters in unconstrained coordinates."""
+        return np.concatenate([self.latent.to_vector(), self.family.to_vector()])
+
+    def from_vector(self, vector: Array) -> Self:
+        """The inverse of `to_vector`."""
+        used = self.latent.n_free_parameters
+        latent = self.latent.from_vector(vector[:used])
+        return replace(self, family=self.family.from_vector(vector[used:]), mixing_proportions=latent.mixing_proportions)
+
+    @property
+    def statistic_names(self) -> tuple[str, ...]:
+        """What each column of the expected statistics sums, in words."""
+        return ("rows", *self.family.statistic_names)

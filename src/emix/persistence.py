@@ -1,0 +1,193 @@
+"""Models to and from files: JSON with a schema version; loading validates and runs no code; floats keep every bit."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from emix.block import Schema
+from emix.errors import EmixError, FileError
+from emix.families import FAMILIES, Binding
+from emix.model import Mixture
+
+FORMAT = "emix-model"
+SCHEMA_VERSION = 1
+
+
+def save(model: Mixture, path: str | Path, *, summary: dict[str, Any] | None = None) -> None:
+    """Write a model to a JSON file, atomically.
+
+    Parameters
+    ----------
+    model : Mixture
+        With parameters.
+    path : path-like
+        Replaced if it exists.
+    summary : dict, optional
+        What is worth knowing of the fit (log-likelihood, stop reason, ...); `emix show` prints it.
+
+    Raises
+    ------
+    FileError
+        The path cannot be written. Nothing is left half-written.
+    """
+    document = {"format": FORMAT, "schema_version": SCHEMA_VERSION, "model": to_document(model), "fit": summary or {}}
+    with atomic_write(path) as file:
+        file.write(json.dumps(document, indent=1, allow_nan=False) + "\n")
+
+
+def load(path: str | Path) -> Mixture:
+    """Read a model that `save` wrote.
+
+    Raises
+    ------
+    FileError
+        The file is missing, damaged, foreign or of a newer schema.
+    """
+    return from_document(read_document(path)["model"], path)
+
+
+def read_document(path: str | Path) -> dict[str, Any]:
+    """The whole of a model file, as a dict whose format and version are checked."""
+    try:
+        document = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FileError.not_a_model(path, detail=(error.strerror or "it cannot be read").lower()) from error
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise FileError.not_a_model(path, detail="it is not JSON, or it was cut off") from error
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise FileError.not_a_model(path, detail=f"it does not say format '{FORMAT}'")
+    version = document.get("schema_version")
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise FileError.not_a_model(path, detail=f"its schema version is {version!r}")
+    if version > SCHEMA_VERSION:
+        raise FileError.newer(path, found=version, known=SCHEMA_VERSION)
+    if not isinstance(document.get("model"), dict):
+        raise FileError.not_a_model(path, detail="it has no model")
+    return document
+
+
+def to_document(model: Mixture) -> dict[str, Any]:
+    """A mixture as plain dicts, lists, numbers and strings."""
+    family, binding = model.family, model.family.binding
+    return {
+        "kind": "mixture",
+        "n_components": model.n_components,
+        "mixing_proportions": None if model.mixing_proportions is None else model.latent.mixing_proportions.tolist(),
+        "fixed": sorted(model.fixed),
+        "component_names": model.component_names,
+        "family": {
+            "name": family.name,
+            "options": family.options,
+            "parameters": {name: _plain(value) for name, value in family.parameters.items()},
+        },
+        "binding": None
+        if binding is None
+        else {
+            "columns": binding.names,
+            "levels": binding.schema.levels,
+            "pivot": binding.pivot.tolist(),
+            "scale": binding.scale.tolist(),
+        },
+    }
+
+
+def from_document(document: dict[str, Any], path: str | Path = "model") -> Mixture:
+    """The inverse of `to_document`, with every field checked."""
+    try:
+        if document["kind"] != "mixture":
+            raise FileError.not_a_model(path, detail=f"its model is of the unknown kind {document['kind']!r}")
+        described = document["family"]
+        kind = FAMILIES[described["name"]]
+        options, parameters = described["options"], described["parameters"]
+        if not set(parameters) <= set(kind.spaces):
+            raise ValueError(f"parameters {sorted(parameters)} of {kind.name}")
+        family = kind(**options, **parameters)
+        names = document["component_names"]
+        mixture = Mixture(
+            family,
+            document["n_components"],
+            document["mixing_proportions"],
+            frozenset(document["fixed"]),
+            None if names is None else tuple(str(name) for name in names),
+        )
+        if document["binding"] is None:
+            return mixture
+        return replace(mixture, family=mixture.family._bound(_binding(document["binding"])))
+    except FileError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, EmixError) as error:
+        detail = f"its content is damaged ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''})"
+        raise FileError.not_a_model(path, detail=detail) from error
+
+
+def _binding(document: dict[str, Any]) -> Binding:
+    names = tuple(str(name) for name in document["columns"])
+    levels = tuple(None if one is None else tuple(one) for one in document["levels"])
+    pivot, scale = (np.array(document[key], dtype=np.float64) for key in ("pivot", "scale"))
+    if not (len(levels) == len(names) and pivot.shape == scale.shape == (len(names),)):
+        raise ValueError("the binding's columns, levels, pivot and scale do not match")
+    if not (np.isfinite(pivot).all() and np.isfinite(scale).all() and (scale > 0).all()):
+        raise ValueError("the binding's pivot or scale is not finite")
+    return Binding(Schema(names, levels), pivot, scale)
+
+
+def _plain(value: Any) -> Any:
+    return [one.tolist() for one in value] if isinstance(value, tuple) else value.tolist()
+
+
+def check_writable(path: str | Path) -> None:
+    """Raise a `FileError` if the file could not be written later: found before the work, not after it.
+
+    Raises
+    ------
+    FileError
+        The folder is missing or closed, or the path is a folder.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise FileError.not_writable(path, detail="it is a folder")
+    if not path.parent.is_dir():
+        raise FileError.not_writable(path, detail=f"there is no folder '{path.parent}'")
+    if path.exists() and not os.access(path, os.W_OK):
+        raise FileError.not_writable(path, detail="the file is read-only")
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise FileError.not_writable(path, detail=(error.strerror or str(error)).lower()) from error
+    os.close(handle)
+    os.unlink(name)
+
+
+@contextmanager
+def atomic_write(path: str | Path) -> Iterator[Any]:
+    """A text file that gets its name only when all of it is written.
+
+    Raises
+    ------
+    FileError
+        The file cannot be created, written or renamed; an existing file stays as it was.
+    """
+    path = Path(path)
+    check_writable(path)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+            yield file
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(name, 0o666 & ~umask)
+        os.replace(name, path)
+    except OSError as error:
+        raise FileError.not_writable(path, detail=(error.strerror or str(error)).lower()) from error
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(name)

@@ -1,0 +1,207 @@
+"""What a fit returns: the model, its history, how it ended, criteria. Numbers only."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from emix.errors import ModelError
+from emix.model import Mixture
+from emix.persistence import save, to_document
+
+
+class StopReason(StrEnum):
+    """Every way a run can end. `converged` is derived from it."""
+
+    AITKEN = "aitken"
+    RELATIVE = "relative"
+    PARAMETERS = "parameters"
+    MEAN_GAIN = "mean-gain"
+    PRECISION = "precision"
+    ITERATIONS = "iterations"
+    MAX_ITER = "max_iter"
+    SHORT_RUN = "short_run"
+    DEGENERATE = "degenerate"
+
+    @property
+    def converged(self) -> bool:
+        """Whether the stopping rule was met."""
+        return self in _CONVERGED
+
+    @property
+    def sentence(self) -> str:
+        """What happened, for people."""
+        return _SENTENCES[self]
+
+
+_CONVERGED = {
+    StopReason.AITKEN,
+    StopReason.RELATIVE,
+    StopReason.PARAMETERS,
+    StopReason.MEAN_GAIN,
+    StopReason.PRECISION,
+}
+_SENTENCES = {
+    StopReason.AITKEN: "converged: the log-likelihood still to be gained is estimated below tol",
+    StopReason.RELATIVE: "converged: the relative gain in log-likelihood fell below tol",
+    StopReason.PARAMETERS: "converged: no parameter changed by more than tol",
+    StopReason.MEAN_GAIN: "converged: the gain in log-likelihood per row fell below tol",
+    StopReason.PRECISION: "converged: what is still to be gained is below the rounding of the log-likelihood",
+    StopReason.ITERATIONS: "stopped after the number of iterations asked for; convergence was not looked at",
+    StopReason.MAX_ITER: "not converged: the iterations ran out (max_iter)",
+    StopReason.SHORT_RUN: "a short run, not continued: another start was better",
+    StopReason.DEGENERATE: "failed: a component lost its spread or its rows",
+}
+
+
+@dataclass(frozen=True)
+class Record:
+    """One iteration of the history; iteration 0 is the start.
+
+    Attributes
+    ----------
+    iteration : int
+        Number of EM maps applied so far.
+    log_likelihood : float
+        Of the parameters after that many maps; total, weighted, in nats.
+    gain : float
+        Over the iteration before; NaN for iteration 0.
+    parameter_change : float
+        Largest change of any parameter, relative to its size where that exceeds 1; NaN for iteration 0.
+    seconds : float
+        Since the run began.
+    noise : float
+        Rounding of the log-likelihood, in nats.
+    weight : float
+        Total weight of the rows.
+    """
+
+    iteration: int
+    log_likelihood: float
+    gain: float
+    parameter_change: float
+    seconds: float
+    noise: float = 0.0
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class StartRecord:
+    """How one start ended."""
+
+    index: int
+    method: str
+    log_likelihood: float
+    stop_reason: StopReason
+    n_iter: int
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """A fitted model and how the fit ended.
+
+    Attributes
+    ----------
+    model : Mixture, or the user's own model
+        With the parameters that `log_likelihood` belongs to.
+    log_likelihood : float
+        Total, weighted, in nats, with all constants.
+    history : list of Record
+        One per iteration of the run that won; record 0 is its start.
+    stop_reason : StopReason
+        How that run ended.
+    total_weight : float
+        The number of rows that count, or the sum of their weights: the n of BIC.
+    starts : list of StartRecord
+        All starts with their endings.
+    warnings : list of str
+        What a statistician would point out.
+    seed : int
+        Reproduces the fit: `random_state=seed`.
+    """
+
+    model: Any
+    log_likelihood: float
+    history: list[Record]
+    stop_reason: StopReason
+    total_weight: float
+    log_map: float = 0.0
+    starts: list[StartRecord] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    seed: int = 0
+    is_monotone: bool = True
+
+    @property
+    def converged(self) -> bool:
+        """Whether the stopping rule was met; False when the iterations ran out."""
+        return self.stop_reason.converged
+
+    @property
+    def n_iter(self) -> int:
+        """EM maps applied; the final evaluation is not one."""
+        return self.history[-1].iteration
+
+    @property
+    def n_free_parameters(self) -> int:
+        """Free parameters of the model."""
+        try:
+            return int(self.model.n_free_parameters)
+        except AttributeError:
+            message = "AIC and BIC need the number of free parameters.\n  The model has no `n_free_parameters`.\n  Add it."
+            raise ModelError(message) from None
+
+    @property
+    def aic(self) -> float:
+        """-2 log-likelihood + 2 free parameters: smaller is better."""
+        return -2 * self.log_likelihood + 2 * self.n_free_parameters
+
+    @property
+    def bic(self) -> float:
+        """-2 log-likelihood + free parameters x log total weight: smaller is better (mclust has the other sign)."""
+        return -2 * self.log_likelihood + self.n_free_parameters * math.log(self.total_weight)
+
+    @property
+    def icl(self) -> float:
+        """BIC - 2 sum of weight x log of each row's largest responsibility (Biernacki, Celeux & Govaert 2000)."""
+        return self.bic - 2 * self.log_map
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain dicts and numbers, for JSON."""
+        return {
+            **self.summary(),
+            "warnings": self.warnings,
+            "starts": [asdict(start) for start in self.starts],
+            "history": [
+                {key: None if isinstance(v, float) and math.isnan(v) else v for key, v in asdict(record).items()}
+                for record in self.history
+            ],
+            "model": to_document(self.model) if isinstance(self.model, Mixture) else None,
+        }
+
+    def summary(self) -> dict[str, Any]:
+        """The numbers that are kept with a saved model."""
+        return {
+            "log_likelihood": self.log_likelihood,
+            "aic": self.aic,
+            "bic": self.bic,
+            "icl": self.icl,
+            "n_free_parameters": self.n_free_parameters,
+            "total_weight": self.total_weight,
+            "converged": self.converged,
+            "stop_reason": str(self.stop_reason),
+            "n_iter": self.n_iter,
+            "seed": self.seed,
+        }
+
+    def save(self, path: str | Path) -> None:
+        """Write the model and the summary of the fit to a JSON file; `emix.load` reads the model."""
+        save(self.model, path, summary=self.summary())
+
+    def __str__(self) -> str:
+        """A line."""
+        ending = self.stop_reason.sentence
+        return f"{self.model}: log-likelihood {self.log_likelihood:.6f} after {self.n_iter} iterations; {ending}"
