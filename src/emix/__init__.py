@@ -2,58 +2,95 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from emix.block import Chunk, Expectation
-from emix.errors import (
-    ConvergenceWarning,
-    DataError,
-    DegenerateError,
-    EmixError,
-    EmixWarning,
-    FileError,
-    FitError,
-    InvariantError,
-    ModelError,
-)
-from emix.families import (
-    Bernoulli,
-    Binomial,
-    Categorical,
-    Exponential,
-    Gamma,
-    Geometric,
-    LogNormal,
-    Multinomial,
-    MultivariateNormal,
-    Normal,
-    Poisson,
-)
-from emix.fitting import EStep, e_step, fit, predict, sample, score_samples
-from emix.fitting.use import responsibilities
-from emix.model import Mixture
-from emix.persistence import load, save
-from emix.results import FitResult, StopReason
-
 if TYPE_CHECKING:
-    from emix.estimators import GaussianMixture, MixtureModel
+    from emix.block import (
+        Chunk,
+        Expectation,
+    )
+    from emix.errors import (
+        ConvergenceWarning,
+        DataError,
+        DegenerateError,
+        EmixError,
+        EmixWarning,
+        FileError,
+        FitError,
+        InvariantError,
+        ModelError,
+    )
+    from emix.estimators import (
+        GaussianMixture,
+        MixtureModel,
+    )
+    from emix.families import (
+        Bernoulli,
+        Binomial,
+        Categorical,
+        Exponential,
+        Gamma,
+        Geometric,
+        LogNormal,
+        Multinomial,
+        MultivariateNormal,
+        Normal,
+        Poisson,
+    )
+    from emix.fitting import (
+        EStep,
+        e_step,
+        fit,
+        predict,
+        responsibilities,
+        sample,
+        score_samples,
+    )
+    from emix.model import (
+        Mixture,
+    )
+    from emix.persistence import (
+        load,
+        save,
+    )
+    from emix.results import (
+        FitResult,
+        StopReason,
+    )
 
 __version__ = "0.1.0"
 
-_LAZY = {"GaussianMixture": "emix.estimators", "MixtureModel": "emix.estimators"}
-"""Names whose module imports scikit-learn, which takes longer than the rest together."""
+_HOMES = {
+    "emix.block": "Chunk Expectation",
+    "emix.errors": (
+        "ConvergenceWarning DataError DegenerateError EmixError EmixWarning FileError FitError "
+        "InvariantError ModelError "
+    ),
+    "emix.estimators": "GaussianMixture MixtureModel",
+    "emix.families": (
+        "Bernoulli Binomial Categorical Exponential Gamma Geometric LogNormal Multinomial "
+        "MultivariateNormal Normal Poisson "
+    ),
+    "emix.fitting": "EStep e_step fit predict responsibilities sample score_samples",
+    "emix.model": "Mixture",
+    "emix.persistence": "load save",
+    "emix.results": "FitResult StopReason",
+}
+_MODULE_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        from importlib import import_module
-
-        return getattr(import_module(_LAZY[name]), name)
-    raise AttributeError(f"module 'emix' has no attribute {name!r}")
+    """Import a public name when it is first asked for: the command line's --help needs none of them."""
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'emix' has no attribute {name!r}")
+    value = getattr(import_module(_MODULE_OF[name]), name)
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY})
+    return sorted({*globals(), *_MODULE_OF})
 
 
 __all__ = [

@@ -33,7 +33,7 @@ def mix(h: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 @dataclass(frozen=True)
 class Schema:
-    """The columns that a family reads, in order; `levels[j]` are the categories of column j, None if it holds numbers."""
+    """The columns that a family reads, in order; `levels[j]` are the categories of column j, None for numbers."""
 
     names: tuple[str, ...]
     levels: tuple[tuple[Level, ...] | None, ...]
@@ -86,7 +86,7 @@ class Chunk:
     log_base: float | None = None
 
     def log_knowledge(self, n_components: int) -> Array | None:
-        """log q as (K, B), or None where nothing is known."""
+        """Log q as (K, B), or None where nothing is known."""
         if self.knowledge is not None:
             return safe_log(self.knowledge.T)
         if self.labels is None:

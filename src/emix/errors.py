@@ -28,16 +28,27 @@ class DataError(EmixError, ValueError):
 
     @classmethod
     def outside_support(
-        cls, *, family: str, requirement: str, found: object, where: str, column: str, n_bad: int, n_rows: int, hint: str
+        cls,
+        *,
+        family: str,
+        requirement: str,
+        found: object,
+        where: str,
+        column: str,
+        n_bad: int,
+        n_rows: int,
+        hint: str,
     ) -> Self:
         first = f": the first of {n_bad:,} such values in {n_rows:,} rows" if n_bad > 1 else ""
-        return cls(f"family '{family}' needs {requirement}.\n  Found {found} in {where}, column '{column}'{first}.\n  {hint}")
+        return cls(
+            f"family '{family}' needs {requirement}.\n  Found {found} in {where}, column '{column}'{first}.\n  {hint}"
+        )
 
     @classmethod
     def not_a_number(cls, *, family: str, found: object, where: str, column: str) -> Self:
         return cls(
             f"family '{family}' needs numbers.\n  Found the text {found!r} in {where}, column '{column}'.\n"
-            f"  Correct the cell, leave the column out (--columns in the command line), or use the family 'categorical'."
+            f"  Correct the cell, leave the column out (--columns), or use the family 'categorical'."
         )
 
     @classmethod
@@ -58,7 +69,8 @@ class DataError(EmixError, ValueError):
     @classmethod
     def constant_column(cls, *, family: str, column: str, value: object) -> Self:
         return cls(
-            f"family '{family}' needs columns that vary.\n  Column '{column}' has the same value, {value}, in every row.\n"
+            f"family '{family}' needs columns that vary.\n"
+            f"  Column '{column}' has the same value, {value}, in every row.\n"
             f"  Leave the column out: a constant says nothing about components."
         )
 
@@ -74,7 +86,8 @@ class DataError(EmixError, ValueError):
         rows = "1 sample" if n_rows == 1 else f"{n_rows:,} samples"
         return cls(
             f"{n_components} components need at least {n_components} distinct rows.\n"
-            f"  Found {n_distinct} distinct among {rows}.\n  Ask for at most {n_distinct} components, or bring more data."
+            f"  Found {n_distinct} distinct among {rows}.\n"
+            f"  Ask for at most {n_distinct} components, or bring more data."
         )
 
     @classmethod
@@ -87,9 +100,7 @@ class DataError(EmixError, ValueError):
 
     @classmethod
     def n_columns(cls, *, family: str, required: str, found: int) -> Self:
-        return cls(
-            f"family '{family}' needs {required}.\n  Found {found}.\n  Choose the columns (--columns in the command line)."
-        )
+        return cls(f"family '{family}' needs {required}.\n  Found {found}.\n  Choose the columns (--columns).")
 
     @classmethod
     def width_changed(cls, *, required: Sequence[str], found: int) -> Self:
@@ -107,7 +118,9 @@ class DataError(EmixError, ValueError):
 
     @classmethod
     def no_rows(cls, what: str = "the data") -> Self:
-        return cls(f"at least one row is required.\n  Found none in {what}.\n  Check the file or the selection of rows.")
+        return cls(
+            f"at least one row is required.\n  Found none in {what}.\n  Check the file or the selection of rows."
+        )
 
     @classmethod
     def no_columns(cls, shape: tuple[int, ...]) -> Self:
@@ -224,7 +237,7 @@ class ModelError(EmixError, ValueError):
     @classmethod
     def n_components_differ(cls, counts: dict[str, int]) -> Self:
         found = ", ".join(f"{name}: {count}" for name, count in counts.items())
-        return cls(f"all parameters need one entry per component.\n  Found different numbers: {found}.\n  Make them equal.")
+        return cls(f"parameters need one entry per component.\n  Found different numbers: {found}.\n  Make them equal.")
 
     @classmethod
     def n_components(cls, found: object) -> Self:
@@ -243,9 +256,7 @@ class ModelError(EmixError, ValueError):
 
     @classmethod
     def family_text(cls, *, found: str, detail: str) -> Self:
-        return cls(
-            f"a family is written like 'poisson' or 'binomial(n_trials=10)'.\n  Found {found!r}: {detail}.\n  Correct it."
-        )
+        return cls(f"a family is written like 'poisson' or 'binomial(n_trials=10)'.\n  Found {found!r}: {detail}.")
 
     @classmethod
     def choice(cls, *, what: str, found: object, available: Iterable[object]) -> Self:
@@ -253,7 +264,7 @@ class ModelError(EmixError, ValueError):
 
     @classmethod
     def unknown_fixed(cls, *, found: object, available: Iterable[str]) -> Self:
-        return cls(f"there is no parameter {found!r} to hold fixed.\n  There are: {listed(available)}.\n  Correct the name.")
+        return cls(f"there is no parameter {found!r} to hold fixed.\n  There are: {listed(available)}.")
 
     @classmethod
     def fixed_without_value(cls, name: str) -> Self:
@@ -271,6 +282,13 @@ class ModelError(EmixError, ValueError):
         return cls(f"{name} needs {requirement}.\n  Found {found!r}.\n  Correct the argument.")
 
     @classmethod
+    def no_free_parameters(cls, model: object) -> Self:
+        return cls(
+            f"AIC and BIC need the number of free parameters.\n  {type(model).__name__} has no `n_free_parameters`.\n"
+            f"  Add it to the class."
+        )
+
+    @classmethod
     def needs_parameters(cls, model: object) -> Self:
         return cls(
             f"the stopping rule 'parameters' compares parameters.\n"
@@ -283,7 +301,7 @@ class FileError(EmixError, ValueError):
 
     @classmethod
     def not_a_model(cls, path: Path | str, *, detail: str) -> Self:
-        return cls(f"an emix model file is required.\n  '{path}' is none: {detail}.\n  Make it with --out or emix.save.")
+        return cls(f"an emix model file is required.\n  '{path}': {detail}.\n  Make it with --out or emix.save.")
 
     @classmethod
     def newer(cls, path: Path | str, *, found: object, known: int) -> Self:

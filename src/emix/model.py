@@ -1,8 +1,8 @@
 """The mixture: a latent structure and a family, with the two verbs that EM drives.
 
-    log p(x, z=k)        = coefficients[k] . T(x) + log h(x)      expect
-    expected statistics  = sum of weight x responsibility x T(x)  expect
-    new parameters       = maximum likelihood on those sums       maximize
+log p(x, z=k)        = coefficients[k] . T(x) + log h(x)      expect
+expected statistics  = sum of weight x responsibility x T(x)  expect
+new parameters       = maximum likelihood on those sums       maximize
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from emix.block import Array, Chunk, Expectation, Schema, Summary
 from emix.errors import ImpossibleRowError, ModelError
@@ -82,7 +82,7 @@ class Mixture:
 
     family: Family
     n_components: int | None = None
-    mixing_proportions: ArrayLike | None = None
+    mixing_proportions: Any = None
     fixed: Collection[str] = frozenset()
     component_names: tuple[str, ...] | None = None
 
@@ -218,7 +218,9 @@ class Mixture:
         """M-step: expected statistics (K, 1 + D), in the coordinates of `expect`, to the next mixture."""
         latent = IndependentDraws(np.full(len(statistics), 1 / len(statistics)))
         latent = (latent if self.mixing_proportions is None else self.latent).maximize(statistics[:, 0])
-        return replace(self, family=self.family.maximize(statistics[:, 1:]), mixing_proportions=latent.mixing_proportions)
+        return replace(
+            self, family=self.family.maximize(statistics[:, 1:]), mixing_proportions=latent.mixing_proportions
+        )
 
     def audit(self, expectation: Expectation) -> Audit:
         """What the driver checks of a pass.
@@ -252,7 +254,9 @@ class Mixture:
         """The inverse of `to_vector`."""
         used = self.latent.n_free_parameters
         latent = self.latent.from_vector(vector[:used])
-        return replace(self, family=self.family.from_vector(vector[used:]), mixing_proportions=latent.mixing_proportions)
+        return replace(
+            self, family=self.family.from_vector(vector[used:]), mixing_proportions=latent.mixing_proportions
+        )
 
     @property
     def statistic_names(self) -> tuple[str, ...]:

@@ -148,11 +148,9 @@ class FitResult:
     @property
     def n_free_parameters(self) -> int:
         """Free parameters of the model."""
-        try:
-            return int(self.model.n_free_parameters)
-        except AttributeError:
-            message = "AIC and BIC need the number of free parameters.\n  The model has no `n_free_parameters`.\n  Add it."
-            raise ModelError(message) from None
+        if not hasattr(self.model, "n_free_parameters"):
+            raise ModelError.no_free_parameters(self.model)
+        return int(self.model.n_free_parameters)
 
     @property
     def aic(self) -> float:
@@ -184,12 +182,12 @@ class FitResult:
 
     def summary(self) -> dict[str, Any]:
         """The numbers that are kept with a saved model."""
+        criteria: dict[str, Any] = dict.fromkeys(("aic", "bic", "icl", "n_free_parameters"))
+        if hasattr(self.model, "n_free_parameters"):
+            criteria = {name: getattr(self, name) for name in criteria}
         return {
             "log_likelihood": self.log_likelihood,
-            "aic": self.aic,
-            "bic": self.bic,
-            "icl": self.icl,
-            "n_free_parameters": self.n_free_parameters,
+            **criteria,
             "total_weight": self.total_weight,
             "converged": self.converged,
             "stop_reason": str(self.stop_reason),

@@ -48,7 +48,7 @@ class Positive(Space):
         return bool((value > 0).all() and np.isfinite(value).all())
 
     def to_vector(self, value: Any) -> Array:
-        return np.log(value).ravel()
+        return np.asarray(np.log(value)).ravel()
 
     def from_vector(self, vector: Array, like: Any) -> tuple[Any, int]:
         return np.exp(vector[: like.size]).reshape(like.shape), like.size

@@ -139,7 +139,7 @@ def _levels(cells: Cells, name: str) -> tuple[Level, ...]:
     found = {_plain(value) for value in distinct} - {None}
     if not found:
         raise DataError.all_missing(column=name)
-    return tuple(sorted(found, key=lambda level: (isinstance(level, str), level)))  # type: ignore[arg-type,return-value]
+    return tuple(sorted(found, key=lambda level: (isinstance(level, str), level)))  # type: ignore[arg-type]
 
 
 def _codes(cells: Cells, levels: tuple[Level, ...], name: str, table: Table) -> Array:
@@ -161,9 +161,7 @@ def _codes(cells: Cells, levels: tuple[Level, ...], name: str, table: Table) -> 
     return codes[inverse]
 
 
-def _check_cells(
-    x: Array, own: int, support: Support, family: str, table: Table, names: tuple[str, ...]
-) -> None:
+def _check_cells(x: Array, own: int, support: Support, family: str, table: Table, names: tuple[str, ...]) -> None:
     """Raise for the first cell outside the support."""
     _refuse(np.isinf(x), x, "finite numbers", family, table, names)
     cells = x[:, :own]

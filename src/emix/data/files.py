@@ -153,4 +153,3 @@ def _first_line(error: BaseException) -> str:
 
 def _at(table: Table, path: Path) -> Table:
     return Table(table.names, table.columns, path=path)
-

@@ -179,7 +179,9 @@ def _from_array(data: Any) -> Table:
     if array.shape[1] == 0:
         raise DataError.no_columns(array.shape)
     names = tuple(f"x{j}" for j in range(array.shape[1]))
-    return Table(names, tuple(_cells(column, name) for column, name in zip(array.T, names, strict=True)), has_names=False)
+    return Table(
+        names, tuple(_cells(column, name) for column, name in zip(array.T, names, strict=True)), has_names=False
+    )
 
 
 def _cells(values: Any, name: str) -> Cells:
@@ -207,7 +209,9 @@ def _cells(values: Any, name: str) -> Cells:
 
 
 def _is_missing(value: Any) -> bool:
-    return value is None or (isinstance(value, float | np.floating) and value != value) or type(value).__name__ == "NAType"
+    return (
+        value is None or (isinstance(value, float | np.floating) and value != value) or type(value).__name__ == "NAType"
+    )
 
 
 def _checked(table: Table) -> Table:

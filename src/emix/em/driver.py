@@ -105,9 +105,7 @@ def _audit(model: Model, expectation: Expectation) -> Audit:
     return Audit(expectation.weight, noise, True)
 
 
-def _record(
-    history: list[Record], expectation: Expectation, audit: Audit, change: float, seconds: float
-) -> Record:
+def _record(history: list[Record], expectation: Expectation, audit: Audit, change: float, seconds: float) -> Record:
     gain = expectation.log_likelihood - history[-1].log_likelihood if history else math.nan
     iteration = history[-1].iteration + 1 if history else 0
     return Record(

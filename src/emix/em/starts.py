@@ -26,8 +26,13 @@ row then has the spread of the whole data instead of none."""
 class Rows(Protocol):
     """What starts need of a source that holds its rows."""
 
-    n_components: int
-    weight: Array
+    @property
+    def n_components(self) -> int:
+        """K."""
+
+    @property
+    def weight(self) -> Array:
+        """(n,)."""
 
     def known_responsibilities(self) -> tuple[NDArray[np.bool_], Array] | None:
         """Which rows have label knowledge, and q of those rows scaled to sum to 1; None where nothing is known."""
@@ -45,7 +50,8 @@ class Pool:
 def distinct_rows(points: Array, weight: Array, row_hash: NDArray[np.uint64]) -> Pool:
     """Rows that repeat become one with their weights added."""
     key, first, inverse = np.unique(row_hash, return_index=True, return_inverse=True)
-    return Pool(points[first], np.bincount(inverse, weights=weight, minlength=len(key)), key)
+    total: Array = np.asarray(np.bincount(inverse, weights=weight, minlength=len(key)), dtype=np.float64)
+    return Pool(points[first], total, key)
 
 
 def uniform(key: NDArray[np.uint64], seed: int, turn: int) -> Array:
@@ -56,7 +62,7 @@ def uniform(key: NDArray[np.uint64], seed: int, turn: int) -> Array:
 
 
 def race(pool: Pool, rate: Array, seed: int, turn: int, n: int) -> NDArray[np.intp]:
-    """n distinct rows drawn with probabilities proportional to `rate`; fewer if fewer have a positive rate."""
+    """N distinct rows drawn with probabilities proportional to `rate`; fewer if fewer have a positive rate."""
     with np.errstate(divide="ignore"):
         time = -np.log(uniform(pool.key, seed, turn)) / rate
     order = np.argsort(time, kind="stable")[:n]
@@ -66,7 +72,7 @@ def race(pool: Pool, rate: Array, seed: int, turn: int, n: int) -> NDArray[np.in
 def squared_distances(points: Array, centres: Array) -> Array:
     """(n, e), (K, e) -> (n, K)."""
     squared = (points**2).sum(axis=1)[:, None] - 2 * points @ centres.T + (centres**2).sum(axis=1)
-    return np.maximum(squared, 0.0)
+    return np.asarray(np.maximum(squared, 0.0))
 
 
 def seed_centres(pool: Pool, K: int, seed: int, *, spread: bool, given: Array | None = None) -> Array:
@@ -102,7 +108,8 @@ def lloyd(pool: Pool, centres: Array) -> Array:
         label = squared_distances(pool.points, centres).argmin(axis=1)
         total = np.bincount(label, weights=pool.weight, minlength=len(centres))
         sums = np.stack(
-            [np.bincount(label, weights=pool.weight * column, minlength=len(centres)) for column in pool.points.T], axis=1
+            [np.bincount(label, weights=pool.weight * column, minlength=len(centres)) for column in pool.points.T],
+            axis=1,
         )
         centres = np.where(total[:, None] > 0, sums / np.maximum(total, 1e-300)[:, None], centres)
     return centres

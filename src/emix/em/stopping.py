@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
@@ -21,8 +21,9 @@ from emix.results import Record, StopReason
 class StoppingRule(Protocol):
     """Looks at the history after each pass."""
 
-    at_limit: StopReason
-    """The ending when `max_iter` is reached."""
+    @property
+    def at_limit(self) -> StopReason:
+        """The ending when `max_iter` is reached."""
 
     def __call__(self, history: Sequence[Record]) -> StopReason | None:
         """The ending, or None to go on."""
@@ -121,7 +122,7 @@ class Iterations:
         return None
 
 
-RULES: dict[str, type[Aitken | RelativeGain | ParameterChange | MeanGain | Iterations]] = {
+RULES: dict[str, Callable[[float], StoppingRule]] = {
     "aitken": Aitken,
     "relative": RelativeGain,
     "parameters": ParameterChange,

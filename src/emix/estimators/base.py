@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from abc import abstractmethod
 from typing import Any, Self
 
 import numpy as np
@@ -72,13 +73,13 @@ class MixtureEstimator(DensityMixin, BaseEstimator):  # type: ignore[misc]
         """The component with the largest responsibility for each row, (n_samples,)."""
         return np.asarray(self.predict_proba(X).argmax(axis=1))
 
-    def fit_predict(self, X: Any, y: Any = None, **fit_params: Any) -> NDArray[np.intp]:
-        """Fit, then predict the same rows."""
-        return self.fit(X, y, **fit_params).predict(X)
+    @abstractmethod
+    def fit(self, X: Any, y: Any = None, *, labels: Any = None, sample_weight: Any = None) -> Self:
+        """Fit to the rows of X; `y` is ignored."""
 
-    def fit(self, X: Any, y: Any = None, **fit_params: Any) -> Self:
-        """Overridden by each estimator."""
-        raise TypeError(f"{type(self).__name__} does not define fit")
+    def fit_predict(self, X: Any, y: Any = None, *, labels: Any = None, sample_weight: Any = None) -> NDArray[np.intp]:
+        """Fit, then predict the same rows."""
+        return self.fit(X, y, labels=labels, sample_weight=sample_weight).predict(X)
 
     def score_samples(self, X: Any) -> Array:
         """Log-density of each row, (n_samples,), in nats."""

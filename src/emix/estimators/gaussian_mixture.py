@@ -165,23 +165,26 @@ class GaussianMixture(MixtureEstimator):
         result, family = self.result_, self._model.family
         assert isinstance(family, MultivariateNormal)
         C = np.asarray(family.covariance)
-        chosen = {
-            "full": lambda A: A,
-            "tied": lambda A: A[0],
-            "diag": lambda A: np.diagonal(A, axis1=1, axis2=2).copy(),
-            "spherical": lambda A: A[:, 0, 0].copy(),
-        }[self.covariance_type]
         lower = np.linalg.cholesky(C)
         upper = np.linalg.solve(lower, np.broadcast_to(np.eye(C.shape[1]), C.shape)).transpose(0, 2, 1)
         self.weights_ = self._model.latent.mixing_proportions
         self.means_ = family.mean
-        self.covariances_ = chosen(C)
-        self.precisions_cholesky_ = chosen(upper)
-        self.precisions_ = chosen(upper @ upper.transpose(0, 2, 1))
+        self.covariances_ = self._chosen(C)
+        self.precisions_cholesky_ = self._chosen(upper)
+        self.precisions_ = self._chosen(upper @ upper.transpose(0, 2, 1))
         self.converged_ = result.converged
         self.n_iter_ = result.n_iter
         self.lower_bound_ = result.log_likelihood / result.total_weight
         self.lower_bounds_ = [record.log_likelihood / result.total_weight for record in result.history[1:]]
+
+    def _chosen(self, matrices: Array) -> Array:
+        """(K, d, d) in scikit-learn's shape."""
+        if self.covariance_type == "full":
+            return matrices
+        if self.covariance_type == "tied":
+            return np.asarray(matrices[0])
+        diagonals = np.diagonal(matrices, axis1=1, axis2=2)
+        return np.array(diagonals if self.covariance_type == "diag" else diagonals[:, 0])
 
     def _report(self, index: int, n_starts: int, record: Any) -> None:
         if record.iteration % self.verbose_interval == 0:

@@ -56,14 +56,19 @@ def parse(text: str) -> Family:
             call = ast.parse(f"f({rest}", mode="eval").body
             if not isinstance(call, ast.Call):
                 raise ValueError("not a call")
-            arguments = [ast.literal_eval(argument) for argument in call.args]
-            keywords = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
+            arguments = [_literal(argument) for argument in call.args]
+            keywords = {str(keyword.arg): _literal(keyword.value) for keyword in call.keywords}
         except (SyntaxError, ValueError) as error:
             raise ModelError.family_text(found=text, detail="not a name with literal arguments") from error
     try:
         return kind(*arguments, **keywords)
     except TypeError as error:
         raise ModelError.family_text(found=text, detail=str(error).replace("__init__() ", "")) from error
+
+
+def _literal(node: ast.expr) -> Any:
+    """A literal; a bare word is text, so that a shell needs no second pair of quotes: `binomial(n_trials=tosses)`."""
+    return node.id if isinstance(node, ast.Name) else ast.literal_eval(node)
 
 
 __all__ = [

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from emix.block import Array, safe_log
 from emix.errors import ModelError
-from emix.families.base import Family, Parameter, Support, Work, by_column, share
+from emix.families.base import Family, Parameter, Support, Work, share
+from emix.families.columnwise import by_column
 from emix.spaces import PROBABILITY
 
 

@@ -98,12 +98,15 @@ class Binomial(Family):
                 raise ModelError.argument(name="given", requirement=f"the column '{self.n_trials}'", found=None)
             trials = given[:, 0]
             return np.stack([rng.binomial(trials.astype(np.int64), self.probability[labels]), trials], axis=1)
-        return rng.binomial(self.n_trials, self.probability[labels]).astype(np.float64)[:, None]
+        heads = rng.binomial(self.n_trials, self.probability[labels])
+        return np.asarray(heads, dtype=np.float64)[:, None]
 
     def coordinates(self, x: Array) -> Array:
         n = self._trials(x)
         share_of_heads = np.divide(x[:, 0], n, out=np.full(len(x), 0.5), where=np.asarray(n > 0) | np.isnan(n))
-        return 2 * np.arcsin(np.sqrt(share_of_heads))[:, None]  # variance about 1 / n whatever the probability
+        return np.asarray(2 * np.arcsin(np.sqrt(share_of_heads)))[
+            :, None
+        ]  # variance about 1 / n whatever the probability
 
     def work(self, expected: Array) -> tuple[Work, ...]:
         heads, tails = expected.T

@@ -29,7 +29,7 @@ class Categorical(Family):
         Rows sum to 1. Levels are in sorted order; the columns and levels are in `binding.schema`.
     """
 
-    probabilities: Parameter | tuple[Any, ...] = None
+    probabilities: Parameter = None
 
     name = "categorical"
     spaces = {"probabilities": SIMPLEX}

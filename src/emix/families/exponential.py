@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from emix.block import Array
 from emix.errors import DegenerateError
-from emix.families.base import ColumnwiseFamily, Parameter, Support, Work, by_column
+from emix.families.base import Parameter, Support, Work
+from emix.families.columnwise import ColumnwiseFamily, by_column
 from emix.spaces import POSITIVE
 
 

@@ -19,7 +19,8 @@ from scipy.special import digamma, gammaln, polygamma
 
 from emix.block import Array, Schema, Summary
 from emix.errors import DegenerateError, RootNotFoundError
-from emix.families.base import VARIANCE_FLOOR, Binding, ColumnwiseFamily, Parameter, Support, Work, by_column
+from emix.families.base import VARIANCE_FLOOR, Binding, Parameter, Support, Work
+from emix.families.columnwise import ColumnwiseFamily, by_column
 from emix.spaces import POSITIVE
 
 MAX_NEWTON = 50

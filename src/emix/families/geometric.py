@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from emix.block import Array, safe_log
 from emix.errors import ModelError
-from emix.families.base import ColumnwiseFamily, Parameter, Support, Work, by_column
+from emix.families.base import Parameter, Support, Work
+from emix.families.columnwise import ColumnwiseFamily, by_column
 from emix.spaces import PROBABILITY
 
 
@@ -73,6 +74,12 @@ class Geometric(ColumnwiseFamily):
     def work(self, expected: Array) -> tuple[Work, ...]:
         d, value = len(self.columns), by_column(self.maximize(expected).probability)
         return tuple(
-            Work("probability", value[:, j], "successes / tosses", expected[:, d + j], expected[:, d + j] + expected[:, j])
+            Work(
+                "probability",
+                value[:, j],
+                "successes / tosses",
+                expected[:, d + j],
+                expected[:, d + j] + expected[:, j],
+            )
             for j in range(d)
         )

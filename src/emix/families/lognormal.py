@@ -47,7 +47,7 @@ class LogNormal(LocationScaleFamily):
         return self._bound(Binding(schema, pivot, np.sqrt(positive_or_one(summary.log_variance))))
 
     def log_base_measure(self, x: Array) -> Array:
-        return -np.log(np.where(np.isnan(x), 1.0, x)).sum(axis=1)
+        return np.asarray(-np.log(np.where(np.isnan(x), 1.0, x)).sum(axis=1))
 
     def sample(self, labels: NDArray[np.intp], rng: np.random.Generator, given: Array | None = None) -> Array:
         return rng.lognormal(self.of_column(self.log_mean, labels), np.sqrt(self.of_column(self.log_variance, labels)))

@@ -50,7 +50,7 @@ class Multinomial(Family):
         return tuple(f"sum of {c}" for c in self.columns)
 
     def statistics(self, x: Array, *, is_complete: bool = False) -> Array:
-        return x.T if is_complete else np.where(np.isnan(x).any(axis=1), 0.0, x.T)
+        return np.asarray(x.T if is_complete else np.where(np.isnan(x).any(axis=1), 0.0, x.T))
 
     def coefficients(self) -> Array:
         return safe_log(self.probabilities)
@@ -70,7 +70,8 @@ class Multinomial(Family):
 
     def coordinates(self, x: Array) -> Array:
         total = x.sum(axis=1, keepdims=True)
-        return np.sqrt(np.divide(x, total, out=np.zeros_like(x), where=(total > 0) | np.isnan(total)))  # Hellinger
+        shares = np.divide(x, total, out=np.zeros_like(x), where=(total > 0) | np.isnan(total))
+        return np.asarray(np.sqrt(shares))  # Hellinger
 
     def work(self, expected: Array) -> tuple[Work, ...]:
         value, total = self.maximize(expected).probabilities, expected.sum(axis=1)

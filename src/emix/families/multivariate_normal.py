@@ -54,13 +54,14 @@ class CovarianceSpace(Space):
 
     def n_free(self, value: Any) -> int:
         K, d, _ = value.shape
-        return {"full": K * d * (d + 1) // 2, "tied": d * (d + 1) // 2, "diag": K * d, "spherical": K}[self.structure]
+        counts = {"full": K * d * (d + 1) // 2, "tied": d * (d + 1) // 2, "diag": K * d, "spherical": K}
+        return int(counts[self.structure])
 
     def to_vector(self, value: Any) -> Array:
         if self.structure == "spherical":
-            return np.log(value[:, 0, 0])
+            return np.asarray(np.log(value[:, 0, 0]))
         if self.structure == "diag":
-            return np.log(np.diagonal(value, axis1=1, axis2=2)).ravel()
+            return np.asarray(np.log(np.diagonal(value, axis1=1, axis2=2))).ravel()
         factors = np.linalg.cholesky(value[:1] if self.structure == "tied" else value)
         diagonal = np.arange(value.shape[1])
         factors[:, diagonal, diagonal] = np.log(factors[:, diagonal, diagonal])
@@ -117,7 +118,11 @@ class MultivariateNormal(Family):
             raise ModelError.parameter(
                 family=self.name, name="mean", requirement="the shape (K, d)", found=self.mean.shape
             )
-        if self.mean is not None and self.covariance is not None and self.covariance.shape[1:] != 2 * self.mean.shape[1:]:
+        if (
+            self.mean is not None
+            and self.covariance is not None
+            and self.covariance.shape[1:] != 2 * self.mean.shape[1:]
+        ):
             raise ModelError.parameter(
                 family=self.name,
                 name="covariance",
@@ -181,7 +186,7 @@ class MultivariateNormal(Family):
         return T
 
     def coefficients(self) -> Array:
-        K, d = self.mean.shape
+        d = self.mean.shape[1]
         pivot, scale = self._about(d)
         m, C = (self.mean - pivot) / scale, self.covariance / np.outer(scale, scale)
         L = np.linalg.cholesky(C)
@@ -206,7 +211,7 @@ class MultivariateNormal(Family):
         previous = None if self.mean is None else (self.mean - pivot) / scale
         m = share(expected[:, :d], count[:, None], previous)
         about = (self.mean - pivot) / scale if "mean" in self.fixed else m
-        values: dict[str, Array] = {} if "mean" in self.fixed else {"mean": pivot + scale * m}
+        values: dict[str, Any] = {} if "mean" in self.fixed else {"mean": pivot + scale * m}
         if "covariance" not in self.fixed:
             scatter = self._scatter(expected[:, d:-1], count, m, about)
             values["covariance"] = self._covariance(scatter, count, scale)
@@ -274,7 +279,9 @@ class MultivariateNormal(Family):
 
     def sample(self, labels: NDArray[np.intp], rng: np.random.Generator, given: Array | None = None) -> Array:
         noise = rng.standard_normal((len(labels), self.mean.shape[1]))
-        return np.asarray(self.mean[labels] + np.einsum("nij,nj->ni", np.linalg.cholesky(self.covariance)[labels], noise))
+        return np.asarray(
+            self.mean[labels] + np.einsum("nij,nj->ni", np.linalg.cholesky(self.covariance)[labels], noise)
+        )
 
     def coordinates(self, x: Array) -> Array:
         return x

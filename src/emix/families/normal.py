@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from emix.block import Array, Schema, Summary
 from emix.errors import DegenerateError
-from emix.families.base import VARIANCE_FLOOR, Binding, ColumnwiseFamily, Parameter, Support, Work, by_column
+from emix.families.base import VARIANCE_FLOOR, Binding, Parameter, Support, Work
+from emix.families.columnwise import ColumnwiseFamily, by_column
 from emix.spaces import POSITIVE, REAL
 
 LOG_2PI = float(np.log(2 * np.pi))
@@ -70,7 +71,10 @@ class LocationScaleFamily(ColumnwiseFamily):
             if not (v > VARIANCE_FLOOR).all():
                 k, j = np.argwhere(~(v > VARIANCE_FLOOR))[0]
                 raise DegenerateError.collapsed(
-                    component=int(k), column=self.columns[j], ratio=max(float(v[k, j]), 0.0), weight=float(observed[k, j])
+                    component=int(k),
+                    column=self.columns[j],
+                    ratio=max(float(v[k, j]), 0.0),
+                    weight=float(observed[k, j]),
                 )
             values[self._variance_name] = scale**2 * v
         return values
@@ -147,5 +151,3 @@ class Normal(LocationScaleFamily):
 def positive_or_one(value: Array) -> Array:
     """A scale to divide by: 1 where the value is not a positive finite number."""
     return np.where((value > 0) & np.isfinite(value), value, 1.0)
-
-

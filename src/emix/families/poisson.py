@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from scipy.special import gammaln
 
 from emix.block import Array, safe_log
-from emix.families.base import ColumnwiseFamily, Parameter, Support, Work, by_column
+from emix.families.base import Parameter, Support, Work
+from emix.families.columnwise import ColumnwiseFamily, by_column
 from emix.spaces import NONNEGATIVE
 
 
@@ -49,13 +50,13 @@ class Poisson(ColumnwiseFamily):
         return {"rate": expected[:, 0] / observed}
 
     def log_base_measure(self, x: Array) -> Array:
-        return -np.asarray(gammaln(np.where(np.isnan(x), 0.0, x) + 1)).sum(axis=1)
+        return np.asarray(-gammaln(np.where(np.isnan(x), 0.0, x) + 1).sum(axis=1))
 
     def sample(self, labels: NDArray[np.intp], rng: np.random.Generator, given: Array | None = None) -> Array:
-        return rng.poisson(self.of_column(self.rate, labels)).astype(np.float64)
+        return np.asarray(rng.poisson(self.of_column(self.rate, labels)), dtype=np.float64)
 
     def coordinates(self, x: Array) -> Array:
-        return 2 * np.sqrt(x)  # Anscombe: variance about 1 whatever the rate
+        return np.asarray(2 * np.sqrt(x))  # Anscombe: variance about 1 whatever the rate
 
     def work(self, expected: Array) -> tuple[Work, ...]:
         d, value = len(self.columns), by_column(self.maximize(expected).rate)

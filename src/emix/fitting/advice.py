@@ -14,9 +14,9 @@ from emix.results import StartRecord, StopReason
 
 NARROW = 1e-4
 """A variance below this share of the column's (a standard deviation of 1 %) is pointed out."""
-EQUAL = 0.5
-"""Nats: two components are called equal if the labels themselves, were they known, would not lose more by merging
-them; that is one standard error of a single parameter."""
+EQUAL = 0.01
+"""Nats: two components are called equal if the log-likelihood, even were the labels known, would not lose more by
+merging them. Components that differ by one standard error of one parameter would lose 1/2."""
 
 
 def advice(run: EMResult, starts: list[StartRecord], source: InMemorySource) -> list[str]:
@@ -31,7 +31,9 @@ def advice(run: EMResult, starts: list[StartRecord], source: InMemorySource) -> 
     if source.n_unobserved:
         found.append(f"{source.n_unobserved:,} rows have no observed cell and count for nothing.")
     if not run.is_monotone:
-        found.append("a constant is added to each variance (reg_covar): the log-likelihood was not checked for falling.")
+        found.append(
+            "a constant is added to each variance (reg_covar): whether the log-likelihood falls was not checked."
+        )
     return found
 
 

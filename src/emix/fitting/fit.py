@@ -134,9 +134,7 @@ def prepare(
     known = None if labels is None else read_labels(labels, n_components=K, n_rows=table.n_rows, table=table)
     if known is not None and known.names is not None:
         model = replace(model, component_names=known.names)
-    source = make_source(
-        table, model.family, n_components=K, knowledge=known, sample_weight=weight, n_jobs=n_jobs
-    )
+    source = make_source(table, model.family, n_components=K, knowledge=known, sample_weight=weight, n_jobs=n_jobs)
     if not (source.knowledge is not None and source.knowledge.is_everything):
         n_distinct = source.n_distinct()
         if n_distinct < K:
@@ -181,16 +179,21 @@ def _run(
         return run_all(everything, max_iter, {})
     runs = run_all(everything, SHORT_RUN, {})
     unfinished = {i: one for i, one in enumerate(runs) if one is not None and one.stop_reason is rule.at_limit}
-    best = sorted(unfinished, key=lambda i: -unfinished[i].log_likelihood)[: -(-len(starts) // CONTINUED_SHARE)]
-    for i, one in unfinished.items():
-        runs[i] = replace(one, stop_reason=StopReason.SHORT_RUN)
-    for i, one in zip(best, run_all(best, max_iter, unfinished), strict=True):
-        runs[i] = one
-    if all(one is None or one.stop_reason is StopReason.DEGENERATE or one.stop_reason is StopReason.SHORT_RUN for one in runs):
-        rest = [i for i in unfinished if i not in best]  # the continued ones all collapsed: give the others their chance
-        for i, one in zip(rest, run_all(rest, max_iter, unfinished), strict=True):
-            runs[i] = one
+    ranking = sorted(unfinished, key=lambda i: -unfinished[i].log_likelihood)
+    n_best = -(-len(starts) // CONTINUED_SHARE)
+    for i in unfinished:
+        runs[i] = replace(unfinished[i], stop_reason=StopReason.SHORT_RUN)
+    for indices in (ranking[:n_best], ranking[n_best:]):
+        for i, ended in zip(indices, run_all(indices, max_iter, unfinished), strict=True):
+            runs[i] = ended
+        if any(_has_ended(one) for one in runs):  # else the best all collapsed: give the others their chance
+            break
     return runs
+
+
+def _has_ended(run: EMResult | None) -> bool:
+    """Whether a run led to a model to return."""
+    return run is not None and run.stop_reason not in (StopReason.DEGENERATE, StopReason.SHORT_RUN)
 
 
 def _result(
@@ -205,9 +208,7 @@ def _result(
             records.append(
                 StartRecord(i, start.method, run.log_likelihood, run.stop_reason, last.iteration, run.message)
             )
-    ended = [
-        run for run in runs if run and run.stop_reason not in (StopReason.DEGENERATE, StopReason.SHORT_RUN)
-    ]
+    ended = [run for run in runs if run is not None and _has_ended(run)]
     if not ended:
         first = next(record.message for record in records if record.message)
         raise FitError.degenerate_in_every_start(n_starts=len(starts), first=first)

@@ -73,7 +73,7 @@ def _attempt(label: str, model: Mixture, source: InMemorySource, resp: Array, *,
 
 def _unfitted(model: Mixture) -> Mixture:
     """Without the parameters that are free, so that an empty component is an error and not what it was before."""
-    free = {name: None for name in model.family.parameters if name not in model.fixed}
+    free: dict[str, Any] = {name: None for name in model.family.parameters if name not in model.fixed}
     held = model.mixing_proportions if "mixing_proportions" in model.fixed else None
     return replace(model, family=replace(model.family, **free), mixing_proportions=held)
 
@@ -83,10 +83,8 @@ def _with_parameters(model: Mixture, start: Mixture) -> Mixture:
     if not start.is_fitted:
         raise ModelError.not_fitted("The start")
     if start.family.name != model.family.name or start.n_components != model.n_components:
-        raise ModelError.argument(
-            name="start", requirement=f"a {model}, as the model is", found=str(start)
-        )
-    free = {name: value for name, value in start.family.parameters.items() if name not in model.fixed}
+        raise ModelError.argument(name="start", requirement=f"a {model}, as the model is", found=str(start))
+    free: dict[str, Any] = {name: value for name, value in start.family.parameters.items() if name not in model.fixed}
     proportions = model.mixing_proportions if "mixing_proportions" in model.fixed else start.mixing_proportions
     started = replace(model, family=replace(model.family, **free), mixing_proportions=proportions)
     started.family._check_columns()

@@ -69,7 +69,7 @@ def e_step(model: Mixture, data: Any, *, labels: Any = None, sample_weight: Any 
     >>> step.responsibilities[:, 0].round(8)
     array([0.44914893, 0.80498552, 0.73346716, 0.35215613, 0.64721512])
     """
-    model, source = _prepared(model, data, labels=labels, sample_weight=sample_weight)
+    model, source = prepared(model, data, labels=labels, sample_weight=sample_weight)
     observed = ~np.isnan(source.x).all(axis=1)
     if not observed.all():
         source = replace(source, weight=source.weight * observed)
@@ -93,9 +93,10 @@ def score_samples(model: Mixture, data: Any) -> Array:
     DataError
         The data cannot be.
     """
-    model, source = _prepared(model, data)
+    model, source = prepared(model, data)
     scores = [
-        reference.log_evidence(model.log_joint(chunk)) + model.family.log_base_measure(chunk.x) for chunk in source.chunks
+        reference.log_evidence(model.log_joint(chunk)) + model.family.log_base_measure(chunk.x)
+        for chunk in source.chunks
     ]
     return np.concatenate(scores)
 
@@ -108,7 +109,7 @@ def responsibilities(model: Mixture, data: Any, *, labels: Any = None) -> Array:
     DataError
         The data cannot be.
     """
-    model, source = _prepared(model, data, labels=labels)
+    model, source = prepared(model, data, labels=labels)
     return np.concatenate([_responsibilities(model, chunk) for chunk in source.chunks])
 
 
@@ -186,7 +187,10 @@ def bind_to_names(model: Mixture, names: tuple[str, ...]) -> Mixture:
     return model.bind(Schema(names, levels), Summary(1.0, zeros, ones, zeros, ones, zeros, ones))
 
 
-def _prepared(model: Mixture, data: Any, *, labels: Any = None, sample_weight: Any = None) -> tuple[Mixture, InMemorySource]:
+def prepared(
+    model: Mixture, data: Any, *, labels: Any = None, sample_weight: Any = None
+) -> tuple[Mixture, InMemorySource]:
+    """Read rows for a model with parameters, and bind it to them where no fit has."""
     if not model.is_fitted:
         raise ModelError.not_fitted("This mixture")
     table = read_table(data)

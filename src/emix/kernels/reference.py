@@ -12,7 +12,7 @@ IMPOSSIBLE = -1e25
 
 
 def log_evidence(log_joint: Array) -> Array:
-    """log sum_k exp(log_joint[k]) per row: (K, B) -> (B,), about the row maximum; -inf for an impossible row."""
+    """Log sum_k exp(log_joint[k]) per row: (K, B) -> (B,), about the row maximum; -inf for an impossible row."""
     top = log_joint.max(axis=0)
     total = np.exp(log_joint - top).sum(axis=0)
     return np.where(top < IMPOSSIBLE, -np.inf, top + np.log(total))

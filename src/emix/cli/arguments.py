@@ -1,0 +1,98 @@
+"""From the text of options to models and starts."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from emix import persistence
+from emix.data.auto import auto_family
+from emix.data.table import Table
+from emix.em.starts import METHODS
+from emix.errors import ModelError
+from emix.families import Family, MultivariateNormal, parse
+from emix.model import Mixture
+
+
+def parse_start(text: str | None) -> str | Mixture | dict[str, Any] | None:
+    """A method's name, a model from a file, or parameters by name.
+
+    Raises
+    ------
+    ModelError
+        It is none of these.
+    """
+    if text is None or text in METHODS:
+        return text
+    if "=" in text:
+        return dict(_assignment(part) for part in text.split(";") if part.strip())
+    if Path(text).suffix == ".json" or Path(text).exists():
+        return persistence.load(text)
+    raise ModelError.choice(
+        what="start", found=text, available=[*METHODS, "a model file", "parameters such as probability=0.6,0.5"]
+    )
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    name, _, value = text.partition("=")
+    value = value.strip()
+    try:
+        return name.strip(), ast.literal_eval(value if value.startswith("[") else f"[{value}]")
+    except (ValueError, SyntaxError) as error:
+        raise ModelError.argument(
+            name="--start",
+            requirement="parameters such as 'probability=0.6,0.5; mixing_proportions=0.5,0.5'",
+            found=text,
+        ) from error
+
+
+def build_model(
+    table: Table,
+    n_components: int,
+    family: str | None,
+    covariance: str | None,
+    fix: str | None,
+    start: str | Mixture | dict[str, Any] | None,
+) -> Mixture:
+    """The mixture that the options describe.
+
+    Raises
+    ------
+    ModelError
+        A family, parameter or number of components that cannot be.
+    """
+    chosen = _family(table, family, covariance)
+    fixed = frozenset(name.strip() for name in (fix or "").split(",") if name.strip())
+    given: dict[str, Any] = dict(start) if isinstance(start, dict) else {}
+    proportions = given.pop("mixing_proportions", None)
+    for name in given:
+        if name not in chosen.spaces:
+            raise ModelError.choice(
+                what="parameter in --start", found=name, available=["mixing_proportions", *chosen.spaces]
+            )
+    chosen = replace(chosen, **given)
+    if isinstance(start, dict) and not chosen.is_fitted:
+        missing = [name for name in chosen.spaces if name not in chosen.parameters]
+        raise ModelError.argument(name="--start", requirement=f"values for {', '.join(missing)} as well", found=given)
+    if isinstance(start, Mixture) and fixed:
+        held = {name: value for name, value in start.family.parameters.items() if name in fixed}
+        chosen = replace(chosen, **held)
+        proportions = start.mixing_proportions if "mixing_proportions" in fixed else None
+    return Mixture(chosen, n_components, proportions, fixed)
+
+
+def _family(table: Table, family: str | None, covariance: str | None) -> Family:
+    if family is None and covariance is not None:
+        return MultivariateNormal(structure=covariance)
+    if family is None or (table.is_tosses and family.strip() == "binomial"):
+        return auto_family(table)
+    chosen = parse(family)
+    if covariance is not None:
+        if not isinstance(chosen, MultivariateNormal):
+            raise ModelError.argument(
+                name="--covariance", requirement="the family multivariate_normal", found=str(chosen)
+            )
+        chosen = replace(chosen, structure=covariance)
+    return chosen

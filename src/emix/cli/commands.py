@@ -1,0 +1,225 @@
+"""What the commands do, once their arguments are parsed."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import sys
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from emix import fitting, persistence
+from emix.cli.arguments import build_model, parse_start
+from emix.cli.progress import Progress
+from emix.data.knowledge import read_weights
+from emix.data.table import Table, read_table
+from emix.errors import ConvergenceWarning, ModelError
+from emix.fitting.fit import draw_seed, whole_number
+from emix.fitting.worked import worked_iteration
+from emix.model import Mixture
+from emix.report import explain as explain_report
+from emix.report import text
+from emix.results import StopReason
+
+
+@dataclass(frozen=True)
+class Request:
+    """What `fit` and `explain` have in common: a table, a model, what is known of the rows."""
+
+    path: Path
+    components: int
+    family: str | None
+    covariance: str | None
+    columns: str | None
+    labels: str | None
+    weights: str | None
+    start: str | None
+    fix: str | None
+    seed: int | None
+
+    def read(self) -> tuple[Mixture, Table, dict[str, Any]]:
+        """The model, its columns, and the arguments of `emix.fit` that come from other columns."""
+        table = read_table(self.path)
+        aside = [name for name in (self.labels, self.weights) if name is not None]
+        known = {
+            "labels": None if self.labels is None else table.column(self.labels),
+            "sample_weight": None if self.weights is None else table.column(self.weights),
+        }
+        if self.columns is not None:
+            table = table.select([name.strip() for name in self.columns.split(",")])
+        elif aside:
+            table = table.without(*aside)
+        start = parse_start(self.start)
+        model = build_model(table, self.components, self.family, self.covariance, self.fix, start)
+        if isinstance(start, dict):
+            start = None
+        return model, table, {**known, "start": start}
+
+
+def fit(
+    request: Request, *, stop: str, tol: float, max_iter: int, n_init: int, n_jobs: int, out: Path | None, as_json: bool
+) -> int:
+    """Fit, print, save."""
+    if out is not None:
+        persistence.check_writable(out)
+    model, table, arguments = request.read()
+    with Progress() as progress, warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # said below, and by the exit code
+        result = fitting.fit(
+            model,
+            table,
+            **arguments,
+            stop=stop,
+            tol=tol,
+            max_iter=max_iter,
+            n_init=n_init,
+            n_jobs=n_jobs,
+            random_state=request.seed,
+            on_iteration=progress,
+        )
+    if out is not None:
+        result.save(out)
+    if as_json:
+        print_json(result.to_dict())
+    else:
+        columns = ", ".join(result.model.family.columns[:8]) + (", ..." if len(result.model.family.columns) > 8 else "")
+        title = f"{result.model}; {result.total_weight:g} rows of {columns}"
+        text.print_result(Console(), result, title)
+        if out is not None:
+            Console(stderr=True).print(f"Model written to {out}", highlight=False)
+    if not result.converged:
+        say(f"Not converged: {result.stop_reason.sentence}.")
+    return 0 if result.converged else 1
+
+
+def predict(model_path: Path, data: Path, *, out: Path | None, as_json: bool) -> int:
+    """Components and responsibilities."""
+    if out is not None:
+        persistence.check_writable(out)
+    model = persistence.load(model_path)
+    resp = fitting.responsibilities(model, read_table(data))
+    labels = resp.argmax(axis=1)
+    names = model.component_names
+    if as_json:
+        print_json({"component": labels.tolist(), "responsibilities": resp.tolist(), "component_names": names})
+        return 0
+    head = ["component", *(["name"] if names else []), *(f"responsibility_{k}" for k in range(resp.shape[1]))]
+    rows = ([k, *([names[k]] if names else []), *row] for k, row in zip(labels.tolist(), resp.tolist(), strict=True))
+    write_csv(out, head, rows)
+    return 0
+
+
+def score(model_path: Path, data: Path, *, weights: str | None, as_json: bool) -> int:
+    """Log-likelihood, total and per row."""
+    model, table = persistence.load(model_path), read_table(data)
+    weight = None if weights is None else read_weights(table.column(weights), n_rows=table.n_rows, table=table)
+    scores = fitting.score_samples(model, table)
+    total_weight = float(len(scores) if weight is None else weight.sum())
+    total = float(scores.sum() if weight is None else weight[weight > 0] @ scores[weight > 0])
+    impossible = int((scores == -math.inf).sum())
+    found = {
+        "log_likelihood": total if math.isfinite(total) else None,
+        "mean_log_likelihood": total / total_weight if math.isfinite(total) else None,
+        "total_weight": total_weight,
+        "n_impossible_rows": impossible,
+    }
+    if as_json:
+        print_json(found)
+    else:
+        print(
+            f"log-likelihood  {total:.6f}\nper row         {total / total_weight:.6f}\nrows            {total_weight:g}"
+        )
+    if impossible:
+        say(f"{impossible} rows are impossible under every component: the log-likelihood is -inf.")
+    return 0
+
+
+def sample(model_path: Path, n: int, *, given: int | None, seed: int | None, out: Path | None, as_json: bool) -> int:
+    """Drawn rows."""
+    if out is not None:
+        persistence.check_writable(out)
+    model = persistence.load(model_path)
+    seed = draw_seed(seed)
+    rows, labels = fitting.sample(model, n, random_state=seed, given=given)
+    columns = (
+        list(model.family.columns) if model.family.binding is not None else [f"x{j}" for j in range(rows.shape[1])]
+    )
+    if as_json:
+        print_json({"columns": columns, "rows": rows.tolist(), "component": labels.tolist(), "seed": seed})
+        return 0
+    whole = model.family.support.is_whole
+    cells = ([int(v) for v in row] if whole else row for row in rows.tolist())
+    write_csv(out, [*columns, "component"], ([*row, k] for row, k in zip(cells, labels.tolist(), strict=True)))
+    return 0
+
+
+def show(model_path: Path, *, as_json: bool) -> int:
+    """A model and the summary of its fit."""
+    document = persistence.read_document(model_path)
+    model = persistence.load(model_path)
+    if as_json:
+        print_json({**document["fit"], "model": persistence.to_document(model)})
+        return 0
+    console, summary = Console(), document["fit"]
+    console.print(str(model), style="bold", markup=False, highlight=False)
+    console.print()
+    total = summary.get("total_weight")
+    text.print_model(console, model, None if total is None else model.latent.mixing_proportions * total)
+    if "stop_reason" in summary:
+        console.print()
+        text.print_summary(console, summary, StopReason(summary["stop_reason"]).sentence)
+    return 0
+
+
+def explain(request: Request, *, iterations: int) -> int:
+    """Worked iterations."""
+    whole_number("--iterations", iterations, least=1)
+    model, table, arguments = request.read()
+    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False, soft_wrap=False)
+    begun = fitting.fit(
+        model, table, **arguments, stop="iterations", max_iter=0, n_init=1, random_state=request.seed or 0
+    )
+    model, trace = begun.model, []
+    known = {"labels": arguments["labels"], "sample_weight": arguments["sample_weight"]}
+    explain_report.print_start(console, model, begun.total_weight)
+    for number in range(1, iterations + 1):
+        worked = worked_iteration(model, table, **known)
+        explain_report.print_iteration(console, number, worked)
+        trace.append(worked.step.log_likelihood)
+        model = worked.next_model
+    ended = fitting.fit(model, table, **known, stop="iterations", max_iter=0)
+    explain_report.print_end(console, model, [*trace, ended.log_likelihood], ended.warnings)
+    return 0
+
+
+def say(message: str) -> None:
+    """A message for people: stderr."""
+    print(message, file=sys.stderr)
+
+
+def print_json(document: dict[str, Any]) -> None:
+    """One document on stdout."""
+    try:
+        print(json.dumps(document, allow_nan=False))
+    except ValueError as error:
+        raise ModelError.argument(name="--json", requirement="finite numbers", found=str(error)) from error
+
+
+def write_csv(out: Path | None, head: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """CSV to a file, whole or not at all, or to stdout."""
+    if out is None:
+        buffer = io.StringIO()
+        csv.writer(buffer, lineterminator="\n").writerows([head, *rows])
+        sys.stdout.write(buffer.getvalue())
+        return
+    with persistence.atomic_write(out) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(head)
+        writer.writerows(rows)

@@ -1,0 +1,48 @@
+"""What a terminal shows while a fit runs: nothing for the first second, then start, iteration and log-likelihood."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from types import TracebackType
+from typing import Any, Self
+
+from emix.results import Record
+
+PATIENCE = 1.0
+"""Seconds before anything is shown."""
+
+
+class Progress:
+    """A line on stderr, only on a terminal; called by `fit` after each pass, from any thread."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._status: Any = None
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __call__(self, index: int, n_starts: int, record: Record) -> None:
+        """Show a record."""
+        if not sys.stderr.isatty() or time.monotonic() - self._began < PATIENCE:
+            return
+        message = (
+            f"start {index + 1} of {n_starts}, iteration {record.iteration}, log-likelihood "
+            f"{record.log_likelihood:.6f}, gain {record.gain:.1e}, {time.monotonic() - self._began:.0f} s"
+        )
+        with self._lock:
+            if self._status is None:
+                from rich.console import Console
+
+                self._status = Console(stderr=True).status(message)
+                self._status.start()
+            self._status.update(message)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._status is not None:
+            self._status.stop()

@@ -1,0 +1,92 @@
+"""Families whose columns are independent draws of a one-dimensional distribution with its log-normaliser per cell."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import replace
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emix.block import Array
+from emix.errors import DegenerateError, ModelError
+from emix.families.base import Family
+
+
+class ColumnwiseFamily(Family):
+    """Independent columns, one parameter per component and column, log-normaliser paid per observed cell.
+
+    T(x) = (t_1(x_1) ... t_1(x_d), t_2(x_1) ... , o_1 ... o_d), where o_j is 1 if cell j is observed and a missing
+    cell contributes zeros. Parameters are (K,) for one column and (K, d) for several.
+    """
+
+    n_statistics: ClassVar[int]
+    neutral: ClassVar[float] = 1.0
+    """Any value inside the support, put in the place of a missing cell before it is multiplied by zero."""
+
+    def _check_columns(self) -> None:
+        d = len(self.columns)
+        for name, value in self.parameters.items():
+            if by_column(value).shape[1] != d:
+                shape = "(K,)" if d == 1 else f"(K, {d})"
+                raise ModelError.parameter(
+                    family=self.name, name=name, requirement=f"the shape {shape} for {d} columns", found=value.shape
+                )
+
+    @property
+    def n_observed(self) -> int:
+        """One count of observed cells per column."""
+        return len(self.columns)
+
+    @abstractmethod
+    def cell_statistics(self, x: Array) -> Array:
+        """(B, d) without NaN -> (n_statistics, d, B)."""
+
+    @abstractmethod
+    def cell_coefficients(self) -> tuple[Array, Array]:
+        """-> (K, n_statistics, d) and the log-normaliser (K, d)."""
+
+    @abstractmethod
+    def cell_maximize(self, expected: Array, observed: Array) -> dict[str, Array]:
+        """(K, n_statistics, d) sums and (K, d) positive counts of observed cells -> free parameters, each (K, d)."""
+
+    def statistics(self, x: Array, *, is_complete: bool = False) -> Array:
+        """T(x): see the class."""
+        if is_complete:
+            return self.cell_statistics(x).reshape(-1, len(x))
+        seen = ~np.isnan(x)
+        own = self.cell_statistics(np.where(seen, x, self.neutral)) * seen.T
+        return np.concatenate([own.reshape(-1, len(x)), seen.T])
+
+    def coefficients(self) -> Array:
+        """(K, D): see the class."""
+        own, log_normaliser = self.cell_coefficients()
+        return np.concatenate([own.reshape(len(own), -1), log_normaliser], axis=1)
+
+    def _maximize(self, expected: Array) -> Self:
+        d = len(self.columns)
+        own, observed = expected[:, :-d].reshape(len(expected), self.n_statistics, d), expected[:, -d:]
+        empty = observed <= 0
+        if empty.any():
+            if not self.is_fitted:
+                raise DegenerateError.empty(component=int(np.argmax(empty.any(axis=1))))
+            own, observed = np.where(empty[:, None], self._placeholder(own.shape), own), np.where(empty, 1.0, observed)
+        values: dict[str, Any] = dict(self.cell_maximize(own, observed))
+        if empty.any():
+            values = {name: np.where(empty, by_column(getattr(self, name)), new) for name, new in values.items()}
+        return replace(self, **values)
+
+    def _placeholder(self, shape: tuple[int, ...]) -> Array:
+        """Statistics of one harmless row, for cells whose result is thrown away."""
+        two = self.cell_statistics(np.array([[self.neutral], [2 * self.neutral]])).mean(axis=2)
+        return np.broadcast_to(two[None], shape)
+
+    def of_column(self, parameter: Array, labels: NDArray[np.intp]) -> Array:
+        """(K,) or (K, d) -> (n, d): the parameter of each row's component."""
+        return by_column(parameter)[labels]
+
+
+def by_column(parameter: Array) -> Array:
+    """(K,) or (K, d) -> (K, d)."""
+    return parameter[:, None] if parameter.ndim == 1 else parameter

@@ -1,0 +1,1 @@
+"""What a result looks like to people. Functions over a result; they compute nothing."""
