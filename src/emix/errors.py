@@ -146,7 +146,7 @@ class DataError(EmixError, ValueError):
 
     @classmethod
     def weights_all_zero(cls) -> Self:
-        return cls("at least one row needs a positive sample weight.\n  Found only zeros.\n  Correct the weights.")
+        return cls("sample weights must not all be zero.\n  Found only zeros.\n  Correct the weights.")
 
     @classmethod
     def label_range(cls, *, found: object, where: str, n_components: int) -> Self:

@@ -63,7 +63,7 @@ def build_model(
     ModelError
         A family, parameter or number of components that cannot be.
     """
-    chosen = _family(table, family, covariance)
+    chosen = _family(table, n_components, family, covariance)
     fixed = frozenset(name.strip() for name in (fix or "").split(",") if name.strip())
     given: dict[str, Any] = dict(start) if isinstance(start, dict) else {}
     proportions = given.pop("mixing_proportions", None)
@@ -83,11 +83,11 @@ def build_model(
     return Mixture(chosen, n_components, proportions, fixed)
 
 
-def _family(table: Table, family: str | None, covariance: str | None) -> Family:
+def _family(table: Table, n_components: int, family: str | None, covariance: str | None) -> Family:
     if family is None and covariance is not None:
         return MultivariateNormal(structure=covariance)
     if family is None or (table.is_tosses and family.strip() == "binomial"):
-        return auto_family(table)
+        return auto_family(table, n_components)
     chosen = parse(family)
     if covariance is not None:
         if not isinstance(chosen, MultivariateNormal):

@@ -59,7 +59,7 @@ def read_labels(labels: Any, *, n_components: int, n_rows: int, table: Table) ->
     DataError
         The wrong shape, a label outside 0..K-1, more names than components, or a q that allows no component.
     """
-    if np.ndim(labels) == 2 and np.shape(labels)[1] != 1:
+    if _n_dimensions(labels) == 2:
         return Knowledge(q=_read_q(labels, n_components=n_components, n_rows=n_rows, table=table))
     given = _single_column(labels, "labels")
     if len(given) != n_rows:
@@ -112,7 +112,10 @@ def read_weights(sample_weight: Any, *, n_rows: int, table: Table) -> Array | No
     """
     if sample_weight is None:
         return None
-    given = np.full(n_rows, sample_weight) if np.ndim(sample_weight) == 0 else _single_column(sample_weight, "weights")
+    if isinstance(sample_weight, int | float):
+        given: NDArray[Any] = np.full(n_rows, float(sample_weight))
+    else:
+        given = _single_column(sample_weight, "sample_weight")
     if len(given) != n_rows:
         raise DataError.shape(what="sample_weight", required=f"({n_rows},)", found=f"({len(given)},)")
     if given.dtype == object:
@@ -131,7 +134,13 @@ def read_weights(sample_weight: Any, *, n_rows: int, table: Table) -> Array | No
 def _single_column(values: Any, what: str) -> NDArray[Any]:
     if isinstance(values, list | tuple):  # a list such as ["B", None, "A"], or one of toss-like names
         values = np.array(values, dtype=object)
-    shape = np.shape(values)
-    if len(shape) > 2 or (len(shape) == 2 and shape[1] != 1):
-        raise DataError.shape(what=what, required="(n_rows,)", found=f"{shape} (more than 1 dimension)")
-    return read_table(values).columns[0]
+    columns = read_table(values).columns
+    if len(columns) > 1:
+        raise DataError.shape(what=what, required="(n_rows,)", found=f"{len(columns)} columns")
+    return columns[0]
+
+
+def _n_dimensions(values: Any) -> int:
+    """1 for a column, 2 for a matrix of more than one column."""
+    shape = values.shape if hasattr(values, "shape") else np.asarray(values, dtype=object).shape
+    return 2 if len(shape) == 2 and shape[1] != 1 else 1

@@ -88,12 +88,7 @@ class InMemorySource:
     @cached_property
     def row_hash(self) -> NDArray[np.uint64]:
         """64 bits per row that depend on nothing but its cells."""
-        h = np.zeros(self.n_rows, dtype=np.uint64)
-        for j in range(self.x.shape[1]):
-            cells = self.x[:, j] + 0.0  # -0.0 becomes 0.0
-            bits = np.where(np.isnan(cells), np.nan, cells).view(np.uint64)
-            h = mix(h ^ (bits + np.uint64(0x9E3779B97F4A7C15)))
-        return h
+        return hash_rows(self.x)
 
     def n_distinct(self) -> int:
         """Number of distinct rows."""
@@ -110,6 +105,16 @@ class InMemorySource:
     def known_responsibilities(self) -> tuple[NDArray[np.bool_], Array] | None:
         """Which rows have label knowledge, and q of those rows scaled to sum to 1."""
         return None if self.knowledge is None else self.knowledge.responsibilities(self.n_components)
+
+
+def hash_rows(x: Array) -> NDArray[np.uint64]:
+    """64 bits per row (n, d) that depend on nothing but its cells; equal for equal rows."""
+    h = np.zeros(len(x), dtype=np.uint64)
+    for column in x.T:
+        cells = column + 0.0  # -0.0 becomes 0.0
+        bits = np.where(np.isnan(cells), np.nan, cells).view(np.uint64)
+        h = mix(h ^ (bits + np.uint64(0x9E3779B97F4A7C15)))
+    return h
 
 
 def tree_sum(parts: list[Expectation]) -> Expectation:

@@ -143,7 +143,7 @@ def _from_frame(frame: nw.DataFrame[Any]) -> Table:
     for name in names:
         if names.count(name) > 1:
             raise DataError.repeated_column(column=name)
-    return _checked(Table(names, tuple(_from_series(frame[name]) for name in frame.columns)))
+    return _checked(Table(names, tuple(_from_series(frame.get_column(name)) for name in frame.columns)))
 
 
 def _from_series(series: nw.Series[Any]) -> Cells:

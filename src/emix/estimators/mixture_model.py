@@ -7,6 +7,7 @@ from typing import Any, Self
 import numpy as np
 
 from emix.data.auto import auto_family
+from emix.data.knowledge import read_weights
 from emix.data.table import read_table
 from emix.errors import ModelError
 from emix.estimators.base import MixtureEstimator
@@ -100,12 +101,17 @@ class MixtureModel(MixtureEstimator):
         """
         if isinstance(self.n_components, bool) or not isinstance(self.n_components, int | np.integer):
             raise ModelError.n_components(self.n_components)
-        table = self._read(X, family := self._choose_family(X), reset=True)
+        table = self._read(X, self._provisional_family(X), reset=True)
+        weight = read_weights(sample_weight, n_rows=table.n_rows, table=table)
+        family = self.family if isinstance(self.family, Family) else None
+        if family is None:
+            text = str(self.family)
+            family = auto_family(table, int(self.n_components), weight) if text == "auto" else parse(text)
         self.result_ = self._run(
             Mixture(family, int(self.n_components)),
             table,
             labels=labels,
-            sample_weight=sample_weight,
+            sample_weight=weight,
             start=self.start,
             stop=self.stop,
             tol=self.tol,
@@ -124,16 +130,13 @@ class MixtureModel(MixtureEstimator):
         self.n_iter_ = self.result_.n_iter
         return self
 
-    def _choose_family(self, X: Any) -> Family:
-        if isinstance(self.family, Family):
-            return self.family
+    def _provisional_family(self, X: Any) -> Family:
+        """What X should be checked for, before it is read."""
         if self.family != "auto":
-            return parse(self.family)
-        if isinstance(X, np.ndarray) or not hasattr(X, "columns"):
-            shape = np.shape(X)
-            if getattr(getattr(X, "dtype", None), "kind", "f") in "USO" or len(shape) < 2 or shape[1] != 1:
-                return MultivariateNormal()  # and scikit-learn's checks say what is wrong with any other array
-        return auto_family(read_table(X))
+            return self.family if isinstance(self.family, Family) else parse(self.family)
+        if hasattr(X, "columns"):
+            return auto_family(read_table(X), 1)
+        return MultivariateNormal()
 
     def __sklearn_tags__(self) -> Any:
         """NaN is allowed where the chosen family takes it."""
