@@ -51,7 +51,7 @@ _SENTENCES = {
     StopReason.MEAN_GAIN: "converged: the gain in log-likelihood per row fell below tol",
     StopReason.PRECISION: "converged: what is still to be gained is below the rounding of the log-likelihood",
     StopReason.ITERATIONS: "stopped after the number of iterations asked for; convergence was not looked at",
-    StopReason.MAX_ITER: "not converged: the iterations ran out (max_iter)",
+    StopReason.MAX_ITER: "not converged: the iterations ran out",
     StopReason.SHORT_RUN: "a short run, not continued: another start was better",
     StopReason.DEGENERATE: "failed: a component lost its spread or its rows",
 }
@@ -116,6 +116,10 @@ class FitResult:
         How that run ended.
     total_weight : float
         The number of rows that count, or the sum of their weights: the n of BIC.
+    log_map : float
+        Sum of weight x log of each row's largest responsibility, for the ICL.
+    expected_counts : ndarray of shape (K,) or None
+        Expected number of rows (their weight) of each component; None for a user's own model.
     starts : list of StartRecord
         All starts with their endings.
     warnings : list of str
@@ -130,6 +134,7 @@ class FitResult:
     stop_reason: StopReason
     total_weight: float
     log_map: float = 0.0
+    expected_counts: Any = None
     starts: list[StartRecord] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     seed: int = 0
@@ -189,6 +194,7 @@ class FitResult:
             "log_likelihood": self.log_likelihood,
             **criteria,
             "total_weight": self.total_weight,
+            "expected_counts": None if self.expected_counts is None else self.expected_counts.tolist(),
             "converged": self.converged,
             "stop_reason": str(self.stop_reason),
             "n_iter": self.n_iter,

@@ -95,7 +95,7 @@ def fit(
         if out is not None:
             Console(stderr=True).print(f"Model written to {out}", highlight=False)
     if not result.converged:
-        say(f"Not converged: {result.stop_reason.sentence}.")
+        say(f"{result.stop_reason.sentence.capitalize()}.")
     return 0 if result.converged else 1
 
 
@@ -170,8 +170,7 @@ def show(model_path: Path, *, as_json: bool) -> int:
     console, summary = Console(), document["fit"]
     console.print(str(model), style="bold", markup=False, highlight=False)
     console.print()
-    total = summary.get("total_weight")
-    text.print_model(console, model, None if total is None else model.latent.mixing_proportions * total)
+    text.print_model(console, model, summary.get("expected_counts"))
     if "stop_reason" in summary:
         console.print()
         text.print_summary(console, summary, StopReason(summary["stop_reason"]).sentence)

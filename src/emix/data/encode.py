@@ -117,9 +117,9 @@ def _numbers(cells: Cells, name: str, family: str, table: Table) -> Array:
         return cells
     if cells.dtype != object:
         return cells.astype(np.float64)
-    for row, value in enumerate(cells):
-        if isinstance(value, str):
-            raise DataError.not_a_number(family=family, found=value, where=table.where(row), column=name)
+    row = table.first_text(name)
+    if row is not None:
+        raise DataError.not_a_number(family=family, found=cells[row], where=table.where(row), column=name)
     return np.array([np.nan if value is None else float(value) for value in cells])
 
 

@@ -35,7 +35,7 @@ def read_file(path: str | Path) -> Table:
         return _parquet(path)
     if not head.strip():
         raise DataError.empty_file(path)
-    if b"\0" in head:
+    if b"\0" in head or not _is_utf8(head):
         raise DataError.binary_file(path)
     if path.suffix.lower() == ".txt" or _looks_like_tosses(head):
         text = _text(path)
@@ -46,6 +46,15 @@ def read_file(path: str | Path) -> Table:
 
 def _looks_like_tosses(head: bytes) -> bool:
     return re.fullmatch(rb"\s*[HTht]{2,}(\s+[HTht]+)*\s*", head) is not None
+
+
+def _is_utf8(head: bytes) -> bool:
+    """Whether the bytes are text; a character that the cut at their end splits does not count."""
+    try:
+        head.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        return len(head) == HEAD_BYTES and error.start >= len(head) - 3
+    return True
 
 
 def _text(path: Path) -> str:

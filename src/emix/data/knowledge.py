@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emix.block import Array
-from emix.data.table import Table, read_table
+from emix.data.table import Table, is_number, read_table
 from emix.errors import DataError
 
 
@@ -119,8 +119,10 @@ def read_weights(sample_weight: Any, *, n_rows: int, table: Table) -> Array | No
     if len(given) != n_rows:
         raise DataError.shape(what="sample_weight", required=f"({n_rows},)", found=f"({len(given)},)")
     if given.dtype == object:
-        row = next(i for i, value in enumerate(given) if not isinstance(value, int | float))
-        raise DataError.sample_weight(found=repr(given[row]), where=table.where(row))
+        wrong = [value is None or (isinstance(value, str) and not is_number(value)) for value in given]
+        if any(wrong):
+            row = wrong.index(True)
+            raise DataError.sample_weight(found=repr(given[row]), where=table.where(row))
     weight = given.astype(np.float64)
     bad = ~(np.isfinite(weight) & (weight >= 0))
     if bad.any():

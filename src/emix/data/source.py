@@ -138,7 +138,7 @@ def summarize(x: Array, weight: Array) -> Summary:
     high = np.where(seen, x, -np.inf).max(axis=0)
     variance = np.where(low == high, 0.0, variance)
     log_mean, log_variance = np.full(x.shape[1], np.nan), np.full(x.shape[1], np.nan)
-    for j in np.flatnonzero(low > 0):
+    for j in np.flatnonzero((low > 0) & (low <= high)):
         u, w = np.log(x[seen[:, j], j]), weight[seen[:, j]]
         log_mean[j] = w @ u / w.sum()
         log_variance[j] = w @ (u - log_mean[j]) ** 2 / w.sum()
@@ -193,7 +193,7 @@ def _check_columns(source: InMemorySource, family: Family) -> None:
         if summary.minimum[j] > summary.maximum[j]:
             raise DataError.all_missing(column=name)
         if family.support.must_vary and not summary.variance[j] > 0 and source.n_rows > 1:
-            raise DataError.constant_column(family=family.name, column=name, value=float(summary.minimum[j]))
+            raise DataError.constant_column(family=family.name, column=name, value=f"{summary.minimum[j]:g}")
 
 
 def plain_source(model: Any, table: Table, sample_weight: Array | None) -> InMemorySource:

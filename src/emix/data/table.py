@@ -68,6 +68,13 @@ class Table:
         line = line_of_row(self.path, row)
         return f"row {row + 1}" if line is None else f"row {row + 1} (line {line} of {self.path.name})"
 
+    def first_text(self, name: str) -> int | None:
+        """The first row whose cell is text that is not a number; None for a column without."""
+        column = self.column(name)
+        if column.dtype != object:
+            return None
+        return next((i for i, cell in enumerate(column) if isinstance(cell, str) and not is_number(cell)), None)
+
     def heads_and_tosses(self) -> Table:
         """Of a table of tosses: the number of heads, and of tosses, per row."""
         items = np.stack(self.columns, axis=1)
@@ -126,6 +133,15 @@ def tosses(sequences: Sequence[str], path: Path | None = None) -> Table:
         items[i, : len(row)] = row
     names = tuple(f"toss_{j + 1}" for j in range(items.shape[1]))
     return Table(names, tuple(items.T), path=path, is_tosses=True)
+
+
+def is_number(text: str) -> bool:
+    """Whether text reads as a number."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_tosses(data: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from typing import Any
 
 from emix.errors import ModelError
@@ -63,7 +64,8 @@ def parse(text: str) -> Family:
     try:
         return kind(*arguments, **keywords)
     except TypeError as error:
-        raise ModelError.family_text(found=text, detail=str(error).replace("__init__() ", "")) from error
+        detail = re.sub(r"^\w+\.__init__\(\) ", "", str(error))
+        raise ModelError.family_text(found=text, detail=detail) from error
 
 
 def _literal(node: ast.expr) -> Any:

@@ -72,7 +72,7 @@ class Work:
     denominator: Array | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Family(ABC):
     """Parent of all families: immutable; a specification until its parameters are given or fitted.
 
@@ -158,6 +158,11 @@ class Family(ABC):
         defaults = {f.name: f.default for f in fields(self)}
         given = ", ".join(f"{k}={v!r}" for k, v in self.options.items() if v != defaults[k])
         return f"{self.name}({given})" if given else self.name
+
+    def __repr__(self) -> str:
+        """Only what differs from the defaults: `Binomial(n_trials=10, probability=array([0.8, 0.5]))`."""
+        given = ((f.name, getattr(self, f.name), f.default) for f in fields(self) if f.repr)
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v, default in given if isinstance(v, np.ndarray | tuple) or v != default)})"
 
     def with_fixed(self, names: frozenset[str]) -> Self:
         """The same family with these parameters held fixed."""

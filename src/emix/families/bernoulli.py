@@ -21,7 +21,7 @@ from emix.families.columnwise import by_column
 from emix.spaces import PROBABILITY
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Bernoulli(Family):
     """Binary items: heads or tails, yes or no.
 

@@ -21,7 +21,7 @@ from emix.families.base import Family, Parameter, Support, Work, share
 from emix.spaces import PROBABILITY
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Binomial(Family):
     """Heads among a number of tosses that is the same for all rows, or stands in a column of its own.
 

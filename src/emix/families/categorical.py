@@ -19,7 +19,7 @@ from emix.families.base import Family, Parameter, Support, Work, share
 from emix.spaces import SIMPLEX, Space
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Categorical(Family):
     """Categories: any labels, in any number of columns.
 

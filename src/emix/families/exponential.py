@@ -18,7 +18,7 @@ from emix.families.columnwise import ColumnwiseFamily, by_column
 from emix.spaces import POSITIVE
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Exponential(ColumnwiseFamily):
     """Waiting times with a rate per component and column.
 

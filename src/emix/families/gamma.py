@@ -26,7 +26,7 @@ from emix.spaces import POSITIVE
 MAX_NEWTON = 50
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Gamma(ColumnwiseFamily):
     """Positive, skewed columns: waiting times, amounts.
 

@@ -18,7 +18,7 @@ from emix.families.columnwise import ColumnwiseFamily, by_column
 from emix.spaces import PROBABILITY
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Geometric(ColumnwiseFamily):
     """Number of tosses up to the first success, with a probability of success per component and column.
 

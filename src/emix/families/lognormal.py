@@ -18,7 +18,7 @@ from emix.families.normal import LocationScaleFamily, positive_or_one
 from emix.spaces import POSITIVE, REAL
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LogNormal(LocationScaleFamily):
     """Positive, skewed columns such as incomes.
 

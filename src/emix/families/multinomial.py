@@ -20,7 +20,7 @@ from emix.families.base import Family, Parameter, Support, Work, share
 from emix.spaces import SIMPLEX
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Multinomial(Family):
     """Counts over the columns, given each row's total.
 

@@ -84,7 +84,7 @@ class CovarianceSpace(Space):
         return np.broadcast_to(factors @ factors.transpose(0, 2, 1), like.shape).copy(), used
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class MultivariateNormal(Family):
     """Several correlated numeric columns.
 

@@ -119,7 +119,7 @@ class LocationScaleFamily(ColumnwiseFamily):
         return self._moments()[1], self.columns
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Normal(LocationScaleFamily):
     """One or several independent normal columns.
 

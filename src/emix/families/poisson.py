@@ -18,7 +18,7 @@ from emix.families.columnwise import ColumnwiseFamily, by_column
 from emix.spaces import NONNEGATIVE
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Poisson(ColumnwiseFamily):
     """Counts with a rate per component and column.
 

@@ -213,17 +213,18 @@ def _result(
         first = next(record.message for record in records if record.message)
         raise FitError.degenerate_in_every_start(n_starts=len(starts), first=first)
     best = max(ended, key=lambda run: run.log_likelihood)
+    is_mixture = isinstance(best.model, Mixture)
     result = FitResult(
         best.model,
         best.log_likelihood,
         best.history,
         best.stop_reason,
-        best.expectation.weight,
-        best.expectation.log_map,
-        records,
-        [],
-        seed,
-        best.is_monotone,
+        total_weight=best.expectation.weight,
+        log_map=best.expectation.log_map,
+        expected_counts=best.expectation.statistics[:, 0].copy() if is_mixture else None,
+        starts=records,
+        seed=seed,
+        is_monotone=best.is_monotone,
     )
     if best.stop_reason is StopReason.MAX_ITER:
         warn(
@@ -231,7 +232,7 @@ def _result(
             ConvergenceWarning,
             stacklevel=3,
         )
-    if isinstance(best.model, Mixture):
+    if is_mixture:
         result.warnings.extend(advice(best, records, source))
     return result
 

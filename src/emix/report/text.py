@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -68,7 +69,7 @@ def number(value: float) -> str:
     return f"{value:.5e}"
 
 
-def print_model(console: Console, model: Mixture, counts: Array | None = None) -> None:
+def print_model(console: Console, model: Mixture, counts: Sequence[float] | None = None) -> None:
     """The components side by side: proportions, expected rows, parameters."""
     table = Table(box=None, pad_edge=False, padding=(0, 2))
     table.add_column("")
@@ -103,7 +104,7 @@ def print_result(console: Console, result: FitResult, title: str) -> None:
     """Everything that `emix fit` says."""
     console.print(Text(title), style="bold")
     console.print()
-    print_model(console, result.model, result.model.latent.mixing_proportions * result.total_weight)
+    print_model(console, result.model, result.expected_counts)
     console.print()
     print_summary(console, result.summary(), result.stop_reason.sentence)
     n_ended = sum(start.stop_reason.converged for start in result.starts)

@@ -1,0 +1,135 @@
+"""Bad input at the command line: exit code 2, one clear error, no traceback, nothing written."""
+
+from pathlib import Path
+
+import pytest
+
+import emix.fitting
+
+FAITHFUL = str(Path(__file__).parent.parent / "examples" / "old_faithful.csv")
+
+# case: content of the file, options, what the error must say
+BAD = {
+    "negative count": (
+        "visits\n1\n2\n-3\n4\n-1\n", ["--family", "poisson"],
+        ["whole numbers >= 0", "-3", "line 4", "'visits'", "2 such"],
+    ),
+    "fractional binomial count": (
+        "h\n1\n2.5\n3\n", ["--family", "binomial(n_trials=10)"],
+        ["2.5", "line 3", "from 0 to 10"],
+    ),
+    "more heads than tosses": (
+        "h,n\n1,10\n12,10\n3,10\n", ["--family", "binomial(n_trials=n)"],
+        ["12", "line 3", "'n'"],
+    ),
+    "infinite value": ("a,b\n1,2\n2,inf\n3,4\n5,5\n", [], ["finite", "inf", "line 3", "'b'"]),
+    "constant column": ("a,b\n1,2\n2,2\n3,2\n4,2\n", [], ["vary", "'b'", "2"]),
+    "fewer distinct rows": ("a\n1\n2\n1\n2\n", ["-k", "3"], ["3 distinct rows", "2 distinct"]),
+    "unknown column": ("a,b\n1,2\n3,4\n", ["--columns", "a,zz"], ["'zz'", "'a', 'b'"]),
+    "unknown label column": ("a,b\n1,2\n3,4\n", ["--labels", "zz"], ["'zz'", "'a', 'b'"]),
+    "unknown family": ("a\n1\n2\n3\n", ["--family", "poison"], ["'poison'", "'poisson'"]),
+    "zero components": ("a\n1\n2\n3\n", ["-k", "0"], ["n_components", ">= 1", "0"]),
+    "empty file": ("", [], ["header and rows"]),
+    "header only": ("a,b\n", [], ["header and rows"]),
+    "ragged file": ("a,b\n1,2\n3\n4,5\n", [], ["1 instead of 2", "line 3"]),
+    "binary file": (bytes(range(256)) * 8, [], ["binary"]),
+    "latin-1 bytes": (b"\xff\xfe\x81abc\n1\n2\n", [], ["binary"]),
+    "text in a number column": ("a,b\n1,2\n3,x\n4,5\n6,7\n", [], ["'x'", "line 3", "'b'"]),
+    "text far down": ("a\n" + "1\n2\n" * 2000 + "oops\n", ["--family", "normal"], ["'oops'", "line 4002"]),
+    "label outside": ("a,g\n1,0\n2,1\n3,5\n8,\n9,1\n", ["--labels", "g"], ["0..1", "5", "line 4"]),
+    "fractional label": ("a,g\n1,0\n2,0.5\n3,1\n8,\n9,1\n", ["--labels", "g"], ["0..1", "0.5", "line 3"]),
+    "too many label names": ("a,g\n1,x\n2,y\n3,z\n", ["--labels", "g"], ["3 names", "'x', 'y', 'z'"]),
+    "negative weight": ("a,w\n1,1\n2,-1\n3,1\n", ["--weights", "w"], [">= 0", "-1", "line 3"]),
+    "weights all zero": ("a,w\n1,0\n2,0\n3,0\n", ["--weights", "w"], ["not all be zero"]),
+    "text weights": ("a,w\n1,1\n2,x\n3,1\n", ["--weights", "w"], [">= 0", "'x'", "line 3"]),
+    "missing folder": ("a\n1\n2\n3\n", ["--out", "no/such/folder/m.json"], ["can be written", "folder"]),
+    "unknown start": ("a\n1\n2\n3\n", ["--start", "nonsense"], ["'nonsense'", "'k-means++'"]),
+    "unknown start parameter": ("a\n1\n2\n3\n", ["--start", "rate=1,2"], ["'rate'", "'mean'"]),
+    "start incomplete": ("a\n1\n2\n3\n", ["--start", "mean=1,2"], ["variance"]),
+    "start of another size": (
+        "a\n1\n2\n3\n", ["--start", "mean=1,2,3; variance=1,1,1"],
+        ["n_components: 2", "family: 3"],
+    ),
+    "probability above 1": (
+        "h\n1\n2\n3\n", ["--family", "binomial(n_trials=10)", "--start", "probability=0.5,1.5"],
+        ["from 0 to 1", "1.5"],
+    ),
+    "unknown fixed": ("a\n1\n2\n3\n", ["--fix", "foo"], ["'foo'", "'mixing_proportions'"]),
+    "fixed without value": ("a\n1\n2\n3\n", ["--fix", "mean"], ["'mean'", "value"]),
+    "unknown rule": ("a\n1\n2\n3\n", ["--stop", "foo"], ["'foo'", "'aitken'"]),
+    "negative tol": ("a\n1\n2\n3\n", ["--tol", "-1"], ["tol", ">= 0"]),
+    "unknown structure": ("a,b\n1,2\n2,4\n3,1\n", ["--covariance", "weird"], ["'weird'", "'tied'"]),
+    "repeated column": ("a,a\n1,2\n2,3\n", [], ["'a'", "more than once"]),
+    "family without its argument": ("a\n1\n2\n", ["--family", "binomial"], ["n_trials"]),
+    "family with code": ("a\n1\n2\n", ["--family", "poisson(__import__('os'))"], ["literal"]),
+    "no such option": ("a\n1\n2\n", ["--frobnicate"], ["frobnicate"]),
+    "zero starts": ("a\n1\n2\n3\n", ["--n-init", "0"], ["n_init", ">= 1"]),
+    "all missing column": ("a,b\n1,\n2,\n3,\n", ["--family", "normal"], ["'b'", "missing in every row"]),
+    "zero under gamma": ("a\n1\n0\n3\n4\n", ["--family", "gamma"], ["> 0", "line 3"]),
+    "zero under geometric": ("a\n1\n0\n3\n4\n", ["--family", "geometric"], [">= 1", "line 3", "first=0"]),
+    "two under bernoulli": ("a,b\n1,0\n0,2\n1,1\n", ["--family", "bernoulli"], ["0 or 1", "line 3", "'b'"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD, ids=lambda case: case.replace(" ", "-"))
+def test_bad_input(run, file, tmp_path, monkeypatch, case):
+    content, options, expected = BAD[case]
+    monkeypatch.chdir(tmp_path)
+    data = file("data.csv", content)
+    before = sorted(tmp_path.iterdir())
+    out = run("fit", data, *options, *([] if "--out" in options else ["--out", "model.json"]))
+    assert out.exit_code == 2
+    assert out.stdout == ""
+    assert "Traceback" not in out.stderr
+    for text in expected:
+        assert text in out.stderr
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("content", "found"), [("HTHT\nHTXT\n", ["'X'", "line 2"]), ("\n\n", ["header and rows"]), ("HH HT\n", ["' '"])]
+)
+def test_bad_toss_files(run, file, content, found):
+    out = run("fit", file("tosses.txt", content))
+    assert out.exit_code == 2
+    for text in found:
+        assert text in out.stderr
+
+
+def test_sequences_of_different_length_under_a_fixed_number_of_tosses(run, file):
+    out = run("fit", file("t.txt", "HTHT\nHHH\n"), "--family", "binomial(n_trials=4)")
+    assert out.exit_code == 2
+    assert "Found 3 in row 2 (line 2 of t.txt)" in out.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (None, "no such file"),
+        ("{", "not JSON"),
+        ('{"a": 1}', "does not say format"),
+        ('{"format": "emix-model", "schema_version": 99, "model": {}}', "Install a newer emix"),
+        ('{"format": "emix-model", "schema_version": 1, "model": {"kind": "mixture"}}', "damaged"),
+        ('{"format": "emix-model", "schema_version": "1", "model": {}}', "schema version"),
+        (b"\x80\x81\x82", "not JSON"),
+    ],
+)
+@pytest.mark.parametrize("command", ["show", "predict", "score", "sample"])
+def test_damaged_foreign_and_newer_models(run, file, tmp_path, command, content, found):
+    path = tmp_path / "missing.json" if content is None else file("model.json", content)
+    out = run(command, path, *([FAITHFUL] if command in ("predict", "score") else []))
+    assert out.exit_code == 2
+    assert found in out.stderr
+    assert "Traceback" not in out.stderr
+
+
+def test_an_output_that_cannot_be_written_is_found_before_the_fit(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(emix.fitting, "fit", lambda *_, **__: pytest.fail("the fit was started"))
+    for path in (tmp_path, tmp_path / "no" / "m.json", Path(FAITHFUL) / "m.json"):
+        assert run("fit", FAITHFUL, "--out", path).exit_code == 2
+
+
+def test_an_existing_file_survives_a_failed_fit(run, file):
+    kept = file("m.json", "precious")
+    assert run("fit", file("bad.csv", "a\n1\nx\n3\n"), "--out", kept).exit_code == 2
+    assert kept.read_text() == "precious"
