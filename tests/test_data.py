@@ -1,0 +1,159 @@
+"""Tables of every kind lead to the same fit; labels, weights and cells are checked where they enter."""
+
+import datetime
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+import scipy.sparse
+from numpy.testing import assert_array_equal
+
+import emix
+from emix.data.table import read_table
+
+NUMBERS = {"a": [1.0, 2.0, 1.5, 8.0, 9.0, np.nan, 8.5], "b": [3, 1, 2, 7, 9, 8, 8]}
+START = emix.Mixture(emix.Normal([[1.0, 2.0], [8.0, 8.0]], [[1.0, 1.0], [1.0, 1.0]]))
+
+FRAMES = {
+    "array": lambda columns: np.column_stack(list(columns.values())),
+    "column-major array": lambda columns: np.asfortranarray(np.column_stack(list(columns.values()))),
+    "lists": lambda columns: np.column_stack(list(columns.values())).tolist(),
+    "dict": lambda columns: columns,
+    "pandas": pd.DataFrame,
+    "pandas nullable": lambda columns: pd.DataFrame(columns).convert_dtypes(),
+    "pandas arrow": lambda columns: pd.DataFrame(columns).convert_dtypes(dtype_backend="pyarrow"),
+    "polars": lambda columns: pl.DataFrame(columns, nan_to_null=True),
+    "pyarrow": lambda columns: pa.table(columns),
+}
+
+
+@pytest.mark.parametrize("kind", FRAMES)
+def test_every_table_gives_the_same_fit(kind):
+    plain = emix.fit(START, FRAMES["array"](NUMBERS))
+    result = emix.fit(START, FRAMES[kind](NUMBERS))
+    assert result.log_likelihood == plain.log_likelihood
+    assert_array_equal(result.model.family.mean, plain.model.family.mean)
+
+
+@pytest.mark.parametrize("kind", ["dict", "pandas", "pandas nullable", "polars", "pyarrow"])
+def test_columns_are_found_by_name(kind):
+    model = emix.fit(START, FRAMES[kind](NUMBERS)).model
+    other = {"z": [0, 0], "b": [1, 9], "a": [1.0, 9.0]}
+    assert_array_equal(emix.predict(model, FRAMES[kind](other)), [0, 1])
+    with pytest.raises(emix.DataError, match=r"no column 'a'.*\n.*'z', 'b'"):
+        emix.predict(model, FRAMES[kind]({"z": [0, 0], "b": [1, 9]}))
+
+
+def test_an_array_of_another_width_is_refused():
+    model = emix.fit(START, FRAMES["array"](NUMBERS)).model
+    with pytest.raises(emix.DataError, match=r"fitted to 2 columns \('x0', 'x1'\).\n  Found 3 columns"):
+        emix.predict(model, np.ones((4, 3)))
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ["x", None, "y", "x"],
+        pd.Series(["x", None, "y", "x"], name="c"),
+        pd.Series(pd.Categorical(["x", None, "y", "x"], categories=["y", "unused", "x"]), name="c"),
+        pl.Series("c", ["x", None, "y", "x"]),
+        pl.Series("c", ["x", None, "y", "x"], dtype=pl.Categorical),
+        pa.chunked_array([["x", None], ["y", "x"]]),
+    ],
+    ids=lambda one: type(one).__name__,
+)
+def test_categories_of_every_kind(labels):
+    table = read_table(labels)
+    assert table.columns[0].tolist() == ["x", None, "y", "x"]
+    result = emix.fit(emix.Mixture(emix.Categorical(), 1), labels)
+    assert result.model.family.binding.schema.levels == (("x", "y"),)
+    assert_array_equal(result.model.family.probabilities.round(12), [[0.666666666667, 0.333333333333]])
+
+
+def test_levels_may_be_numbers_and_truth_values():
+    data = pd.DataFrame({"n": [3, 1, 3, 2], "half": [0.5, 1.0, 0.5, 2.0], "flag": [True, False, True, True]})
+    schema = emix.fit(emix.Mixture(emix.Categorical(), 1), data).model.family.binding.schema
+    assert schema.levels == ((1, 2, 3), (0.5, 1, 2), (False, True))
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (np.ones((2, 2, 2)), "shape"),
+        (np.empty((0, 2)), "at least one row"),
+        (np.empty((3, 0)), r"0 feature\(s\)"),
+        (5.0, "single float"),
+        (np.array([[1 + 2j], [3j]]), "Complex"),
+        ([[1.0, 2.0], [3.0]], "different lengths|shape"),
+        ({"a": [1, 2], "b": [1, 2, 3]}, "equal length"),
+        (pd.DataFrame({"when": [datetime.datetime(2020, 1, 1)] * 2}), "'when'"),
+        (scipy.sparse.csr_matrix(np.eye(3)), "sparse"),
+        (np.array([{"a": 1}, {}], dtype=object), "dict"),
+    ],
+)
+def test_what_is_no_table_is_refused(data, message):
+    with pytest.raises(emix.DataError, match=message):
+        emix.fit(emix.Mixture(emix.Normal(), 2), data)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([0, 1, 2, -1, -1, 0, 0], "row 2"),
+        ([0, -2, 1, -1, -1, 0, 0], "row 1"),
+        ([0, 1], r"shape \(7,\) or \(7, 2\)"),
+        (np.ones((7, 3)), r"\(7, 2\)"),
+        (np.where(np.arange(7)[:, None] == 3, 0.0, 1.0) * np.ones((7, 2)), "row 3"),
+        (np.where(np.arange(7)[:, None] == 4, -1.0, 1.0) * np.ones((7, 2)), "row 4"),
+    ],
+)
+def test_impossible_labels_are_refused(labels, message):
+    with pytest.raises(emix.DataError, match=message):
+        emix.fit(START, NUMBERS, labels=labels)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [([1, 1, -1, 1, 1, 1, 1], "row 2"), ([1, np.inf] + [1] * 5, "row 1"), ([0] * 7, "zero"), ([1, 2], "shape")],
+)
+def test_impossible_weights_are_refused(weights, message):
+    with pytest.raises(emix.DataError, match=message):
+        emix.fit(START, NUMBERS, sample_weight=weights)
+
+
+def test_a_row_that_no_component_allows_is_named_by_its_place_in_the_users_data():
+    start = emix.Mixture(emix.Poisson([0.0, 0.0]))
+    with pytest.raises(emix.DataError, match="Row 3 has probability 0"):
+        emix.fit(start, [0, 0, 5, 2], sample_weight=[1, 1, 0, 1])
+    with pytest.raises(emix.DataError, match="Row 2 has probability 0"):
+        emix.e_step(start, [0, 0, 5, 2])
+    assert_array_equal(emix.score_samples(start, [0, 5]), [0.0, -np.inf])
+
+
+def test_rows_without_an_observed_cell_count_for_nothing():
+    rows = np.column_stack(list(NUMBERS.values()))
+    more = np.vstack([rows, [[np.nan, np.nan]]])
+    result, plain = emix.fit(START, more), emix.fit(START, rows)
+    assert result.log_likelihood == plain.log_likelihood
+    assert result.total_weight == 7
+    assert "1 rows have no observed cell" in " ".join(result.warnings)
+    step = emix.e_step(plain.model, more)
+    assert step.responsibilities[-1] == pytest.approx(plain.model.mixing_proportions, rel=1e-12)
+    assert step.log_likelihood == pytest.approx(plain.log_likelihood, rel=1e-14)
+
+
+def test_parameters_are_read_only_and_models_immutable():
+    model = emix.fit(START, NUMBERS).model
+    with pytest.raises(ValueError, match="read-only"):
+        model.family.mean[0, 0] = 1.0
+    with pytest.raises(AttributeError):
+        model.mixing_proportions = [0.5, 0.5]
+
+
+def test_given_data_are_left_as_they_were():
+    rows = np.column_stack(list(NUMBERS.values()))
+    before = rows.copy()
+    emix.fit(emix.Mixture(emix.Normal(), 2), rows, random_state=0)
+    assert_array_equal(rows, before)
