@@ -367,23 +367,21 @@ def random_problem(i: int) -> tuple[Mixture, np.ndarray]:
 
 def test_aitken_keeps_its_promise():
     """Fits that ended as converged at tol=1e-6 have less than 10 tol to gain, however long one goes on."""
-    left, not_promised = {}, 0
-    for i in range(72):
+    left = {}
+    for i in range(80):
         model, x = random_problem(i)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)
-                result = fit(model, x, n_init=1, random_state=i, tol=1e-6, max_iter=3000)
+                result = fit(model, x, n_init=1, random_state=i, tol=1e-6, max_iter=1000)
         except emix.FitError as error:
             assert "collapsed" in str(error)  # on a few rows: nothing to promise
-            not_promised += 1
             continue
         if not result.converged:
-            not_promised += 1
             continue
-        longer = fit(result.model, x, stop="iterations", max_iter=max(600, 2 * result.n_iter))
+        longer = fit(result.model, x, stop="iterations", max_iter=max(300, result.n_iter))
         left[i] = longer.log_likelihood - result.log_likelihood
-    assert not_promised <= 12
+    assert len(left) >= 60
     assert {i: gain for i, gain in left.items() if gain > 1e-5} == {}
 
 
@@ -574,16 +572,18 @@ def test_weight_3_equals_the_row_three_times_with_random_starts(name, start):
 
 
 def test_rounding_does_not_choose_between_starts_that_found_the_same():
-    """Ten starts mostly end in one optimum, with the components in any order: which of them is taken, and with it the
-    order, must not depend on the last bit of a sum."""
-    x = np.column_stack([two_normals(150, 6), 9 * (two_normals(150, 6) > 0.7) + two_normals(150, 7)])
-    for seed in range(6):
-        one = fit(Mixture(Normal(), 2), x, random_state=seed)
-        agreeing = [s for s in one.starts if abs(s.log_likelihood - one.log_likelihood) < 1e-9]
-        assert len(agreeing) >= 2
-        for turn in range(4):
-            other = fit(Mixture(Normal(), 2), x[np.random.default_rng(turn).permutation(150)], random_state=seed)
+    """Several starts often are one, with the components in another order: which of them is taken, and with it the
+    order of the components, must not depend on the last bit of a sum."""
+    model, x = rows_of_every_kind()["poisson"]
+    options = {"n_init": 3, "start": "k-means++", "stop": "iterations", "max_iter": 12}
+    n_ties = 0
+    for seed in range(10):
+        one = fit(model, x, random_state=seed, **options)
+        n_ties += sum(abs(start.log_likelihood - one.log_likelihood) < 1e-9 for start in one.starts) - 1
+        for turn in range(3):
+            other = fit(model, x[np.random.default_rng(turn).permutation(len(x))], random_state=seed, **options)
             assert_same_fit(one, other)
+    assert n_ties > 0
 
 
 def test_weight_0_leaves_the_row_out():

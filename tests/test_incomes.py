@@ -45,7 +45,7 @@ def estimates(model):
 
 
 def log_likelihood(theta, incomes, labels):
-    """Of incomes, not of their logarithms; a missing income contributes nothing, a row without any counts for nothing."""
+    """Of incomes, not of their logarithms; a row without an income counts for nothing."""
     d = incomes.shape[1]
     proportions = np.append(theta[:2], 1 - theta[:2].sum())
     mean, variance = theta[2 : 2 + 3 * d].reshape(3, d), theta[2 + 3 * d :].reshape(3, d)

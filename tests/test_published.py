@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from compare import assert_printed
 from numpy.testing import assert_allclose
-from printed import assert_printed
 from scipy.stats import multivariate_normal
 
 from emix import Mixture, MultivariateNormal, Normal, Poisson, e_step, fit
@@ -17,7 +17,7 @@ EXAMPLE = Path(__file__).parents[1] / "examples" / "linkage.py"
 TO_THE_END = {"stop": "parameters", "tol": 1e-12, "max_iter": 100_000}
 
 
-# -- genetic linkage: Dempster, Laird & Rubin (1977), Journal of the Royal Statistical Society B 39, 1-38 ----------------
+# -- genetic linkage: Dempster, Laird & Rubin (1977), Journal of the Royal Statistical Society B 39, 1-38 --------------
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_linkage_example_prints_the_iterates(capsys):
     assert names["COUNTS"] == [[125, 18, 20, 34]]
 
 
-# -- death notices: Hasselblad (1969), Journal of the American Statistical Association 64, 1459-1471 --------------------
+# -- death notices: Hasselblad (1969), Journal of the American Statistical Association 64, 1459-1471 -------------------
 
 
 @pytest.mark.parametrize("n_init", [1, 10])
@@ -113,11 +113,11 @@ def test_death_notices_day_by_day(published):
     assert_allclose(weighted.bic, one_by_one.bic, rtol=1e-12)
 
 
-# -- Old Faithful: Azzalini & Bowman (1990), Applied Statistics 39, 357-365 ----------------------------------------------
+# -- Old Faithful: Azzalini & Bowman (1990), Applied Statistics 39, 357-365 --------------------------------------------
 
 
 def test_old_faithful_waiting_times(published):
-    """Two normals with variances of their own: the fit of Benaglia et al. (2009), Journal of Statistical Software 32."""
+    """Two normals, each with a variance: Benaglia et al. (2009), Journal of Statistical Software 32(6), section 2.3."""
     waiting = published("faithful.csv")["waiting"]
     result = fit(Mixture(Normal(), 2), waiting, tol=1e-10, random_state=0)
     model = result.model.reordered(np.argsort(result.model.family.mean))
@@ -128,7 +128,7 @@ def test_old_faithful_waiting_times(published):
     assert result.warnings == []
 
 
-# -- Gaussian mixtures by the textbook update: Bishop (2006), section 9.2.2 ----------------------------------------------
+# -- Gaussian mixtures by the textbook update: Bishop (2006), section 9.2.2 --------------------------------------------
 
 STRUCTURES = ("full", "tied", "diag", "spherical")
 

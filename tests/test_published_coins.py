@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from compare import assert_printed
 from numpy.testing import assert_allclose
-from printed import assert_printed
 from scipy.optimize import minimize
 from scipy.stats import binom
 
@@ -25,7 +25,7 @@ def heads(published):
     return published("coins_do_batzoglou.csv")["heads"]
 
 
-# -- five sets of ten tosses: Do & Batzoglou (2008), Nature Biotechnology 26, 897-899, figure 1 --------------------------
+# -- five sets of ten tosses: Do & Batzoglou (2008), Nature Biotechnology 26, 897-899, figure 1 ------------------------
 
 
 def test_first_expectation_step_of_do_batzoglou_2008(heads):
@@ -110,7 +110,7 @@ def test_one_coin_known(heads, row, coin):
     result = fit(two_coins(fixed={"mixing_proportions"}), heads, labels=labels, **TO_THE_END)
     direct = minimize(
         minus_log_likelihood,
-        result.model.family.probability + [0.02, -0.03],
+        result.model.family.probability + np.array([0.02, -0.03]),
         method="Nelder-Mead",
         options={"xatol": 1e-10, "fatol": 1e-15, "maxiter": 2000},
     )
@@ -135,7 +135,7 @@ def test_optimum_with_proportions_learned(heads):
     assert result.n_free_parameters == 3
 
 
-# -- three coins, twenty sequences of ten: a textbook's worked example ---------------------------------------------------
+# -- three coins, twenty sequences of ten: a textbook's worked example -------------------------------------------------
 
 THREE_COINS = [6, 5, 4, 2, 2, 6, 5, 5, 4, 2, 5, 2, 4, 4, 6, 4, 5, 6, 3, 3]
 BY_OUTCOME = {
