@@ -32,12 +32,12 @@ class Linkage:
 
 
 def main():
-    print("iteration  theta        log-likelihood")
-    for iteration in range(9):
-        result = emix.fit(Linkage(theta=0.5), COUNTS, stop="iterations", max_iter=iteration)
-        print(f"{iteration:9}  {result.model.theta:.9f}  {result.log_likelihood:.9f}")
-    result = emix.fit(Linkage(theta=0.5), COUNTS)
-    print(f"\ntheta = {result.model.theta:.4f} after {result.n_iter} iterations; {result.stop_reason.sentence}")
+    def show(one):
+        print(f"{one.record.iteration:9}  {one.model.theta:.10f}  {one.record.log_likelihood:.9f}")
+
+    print("iteration  theta         log-likelihood")
+    result = emix.fit(Linkage(theta=0.5), COUNTS, stop="parameters", tol=1e-10, on_iteration=show)
+    print(f"theta = {result.model.theta:.10f} after {result.n_iter} iterations; {result.stop_reason.sentence}")
 
 
 if __name__ == "__main__":

@@ -292,7 +292,8 @@ class ModelError(EmixError, ValueError):
     def needs_parameters(cls, model: object) -> Self:
         return cls(
             f"the stopping rule 'parameters' compares parameters.\n"
-            f"  {type(model).__name__} has no `parameters` (a dict of arrays).\n  Add it, or use another rule."
+            f"  {type(model).__name__} has neither `parameters` (a dict of arrays) nor numeric dataclass fields.\n"
+            f"  Add them, or use another rule."
         )
 
 

@@ -8,7 +8,7 @@ import time
 from types import TracebackType
 from typing import Any, Self
 
-from emix.results import Record
+from emix.fitting import Pass
 
 PATIENCE = 1.0
 """Seconds before anything is shown."""
@@ -25,13 +25,13 @@ class Progress:
     def __enter__(self) -> Self:
         return self
 
-    def __call__(self, index: int, n_starts: int, record: Record) -> None:
-        """Show a record."""
+    def __call__(self, one: Pass) -> None:
+        """Show a pass."""
         if not sys.stderr.isatty() or time.monotonic() - self._began < PATIENCE:
             return
         message = (
-            f"start {index + 1} of {n_starts}, iteration {record.iteration}, log-likelihood "
-            f"{record.log_likelihood:.6f}, gain {record.gain:.1e}, {time.monotonic() - self._began:.0f} s"
+            f"start {one.start + 1} of {one.n_starts}, iteration {one.record.iteration}, log-likelihood "
+            f"{one.record.log_likelihood:.6f}, gain {one.record.gain:.1e}, {time.monotonic() - self._began:.0f} s"
         )
         with self._lock:
             if self._status is None:

@@ -95,12 +95,15 @@ class InMemorySource:
         return len(np.unique(self.row_hash))
 
     def coordinates(self, family: Family) -> Array:
-        """(n, e) standardised coordinates for starts; a missing one is at the mean."""
+        """(n, e) standardised coordinates for starts; a missing one is at the mean.
+
+        Rounded, so that the order in which the moments were summed does not decide between equally near centres.
+        """
         points = family.coordinates(self.x)
         moments = summarize(points, self.weight)
         scale = np.sqrt(np.where(moments.variance > 0, moments.variance, 1.0))
         standard = (points - moments.mean) / scale
-        return np.where(np.isnan(standard), 0.0, standard)
+        return np.where(np.isnan(standard), 0.0, np.round(standard, 9))
 
     def known_responsibilities(self) -> tuple[NDArray[np.bool_], Array] | None:
         """Which rows have label knowledge, and q of those rows scaled to sum to 1."""
@@ -170,8 +173,7 @@ def make_source(
     weight = np.ones(len(x)) if sample_weight is None else sample_weight
     if not for_fit:
         return InMemorySource(x, weight, schema, n_components, knowledge, n_jobs=n_jobs, where=table.where)
-    own = x[:, : x.shape[1] - (family.support.bound_column is not None)]
-    unobserved = np.isnan(own).all(axis=1)
+    unobserved = says_nothing(x, family.support)
     keep = (weight > 0) & ~unobserved
     rows = None
     if not keep.all():
@@ -182,6 +184,12 @@ def make_source(
     )
     _check_columns(source, family)
     return source
+
+
+def says_nothing(x: Array, support: Support) -> NDArray[np.bool_]:
+    """Which rows have no observed cell, or lack one without which the others say nothing."""
+    missing = np.isnan(x)
+    return np.asarray(missing.any(axis=1) if support.missing_is_joint else missing.all(axis=1))
 
 
 def _check_columns(source: InMemorySource, family: Family) -> None:

@@ -45,13 +45,15 @@ class Pool:
     points: Array
     weight: Array
     key: NDArray[np.uint64]
+    inverse: NDArray[np.intp]
+    """(n,): where each of the original rows is in the pool."""
 
 
 def distinct_rows(points: Array, weight: Array, row_hash: NDArray[np.uint64]) -> Pool:
     """Rows that repeat become one with their weights added."""
     key, first, inverse = np.unique(row_hash, return_index=True, return_inverse=True)
     total: Array = np.asarray(np.bincount(inverse, weights=weight, minlength=len(key)), dtype=np.float64)
-    return Pool(points[first], total, key)
+    return Pool(points[first], total, key, inverse.ravel())
 
 
 def uniform(key: NDArray[np.uint64], seed: int, turn: int) -> Array:
@@ -84,7 +86,7 @@ def seed_centres(pool: Pool, K: int, seed: int, *, spread: bool, given: Array | 
     """
     if len(pool.key) > SAMPLE_ROWS:  # drawn in proportion to weight, so that each row of the sample weighs the same
         sample = np.sort(race(pool, pool.weight, seed, 0, SAMPLE_ROWS))
-        pool = Pool(pool.points[sample], np.ones(len(sample)), pool.key[sample])
+        pool = Pool(pool.points[sample], np.ones(len(sample)), pool.key[sample], pool.inverse)
     centres = np.empty((0, pool.points.shape[1])) if given is None else given
     nearest = np.full(len(pool.key), np.inf)
     for centre in centres:
@@ -123,7 +125,8 @@ def seeded_responsibilities(rows: Rows, points: Array, pool: Pool, seed: int, *,
         given, labelled = _labelled_centres(points, rows.weight, *known, K)
         order = np.concatenate([labelled, np.setdiff1d(order, labelled)])
     centres = seed_centres(pool, K, seed, spread=spread, given=given)
-    label = order[squared_distances(points, centres).argmin(axis=1)]
+    # of the distinct rows, in their own order: a row between two centres goes the same way wherever it stands
+    label = order[squared_distances(pool.points, centres).argmin(axis=1)][pool.inverse]
     resp = np.full((len(points), K), BLUR / K)
     resp[np.arange(len(points)), label] += 1 - BLUR
     if known is not None:

@@ -12,7 +12,7 @@ from emix.data.table import Table
 from emix.errors import ModelError
 from emix.estimators.base import MixtureEstimator
 from emix.families import STRUCTURES, MultivariateNormal
-from emix.fitting import fit
+from emix.fitting import Pass, fit
 from emix.fitting.fit import draw_seed
 from emix.model import Mixture
 
@@ -186,6 +186,7 @@ class GaussianMixture(MixtureEstimator):
         diagonals = np.diagonal(matrices, axis1=1, axis2=2)
         return np.array(diagonals if self.covariance_type == "diag" else diagonals[:, 0])
 
-    def _report(self, index: int, n_starts: int, record: Any) -> None:
+    def _report(self, one: Pass) -> None:
+        record = one.record
         if record.iteration % self.verbose_interval == 0:
-            print(f"start {index + 1} of {n_starts}, iteration {record.iteration}: {record.log_likelihood:.5f}")
+            print(f"start {one.start + 1} of {one.n_starts}, iteration {record.iteration}: {record.log_likelihood:.5f}")

@@ -43,6 +43,8 @@ class Support:
     must_vary: bool = False
     bound_column: str | None = None
     """A column of whole numbers, read beside the family's own, that no cell of the row may exceed."""
+    missing_is_joint: bool = False
+    """One missing cell makes the whole row missing."""
     counts_tosses: bool = False
     """Sequences of tosses are read as their number of heads."""
 
@@ -161,8 +163,9 @@ class Family(ABC):
 
     def __repr__(self) -> str:
         """Only what differs from the defaults: `Binomial(n_trials=10, probability=array([0.8, 0.5]))`."""
-        given = ((f.name, getattr(self, f.name), f.default) for f in fields(self) if f.repr)
-        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v, default in given if isinstance(v, np.ndarray | tuple) or v != default)})"
+        values = ((f.name, getattr(self, f.name), f.default) for f in fields(self) if f.repr)
+        given = (f"{k}={v!r}" for k, v, default in values if isinstance(v, np.ndarray | tuple) or v != default)
+        return f"{type(self).__name__}({', '.join(given)})"
 
     def with_fixed(self, names: frozenset[str]) -> Self:
         """The same family with these parameters held fixed."""
@@ -292,7 +295,11 @@ class Family(ABC):
         return expected
 
     def work(self, expected: Array) -> tuple[Work, ...]:
-        """How the M-step arrives at its parameters, line by line, from expected statistics (K, D)."""
+        """How the M-step arrives at its free parameters, line by line, from expected statistics (K, D)."""
+        return () if self.fixed.issuperset(self.spaces) else self._work(expected)
+
+    def _work(self, expected: Array) -> tuple[Work, ...]:
+        """`work` where at least one parameter is free."""
         fitted = self.maximize(expected)
         lines = []
         for name, value in fitted.parameters.items():

@@ -78,7 +78,7 @@ class Bernoulli(Family):
     def coordinates(self, x: Array) -> Array:
         return x.sum(axis=1, keepdims=True) if self.shared else x
 
-    def work(self, expected: Array) -> tuple[Work, ...]:
+    def _work(self, expected: Array) -> tuple[Work, ...]:
         ones, zeros = np.split(expected, 2, axis=1)
         value = by_column(self.maximize(expected).probability)
         names = ("heads / (heads + tails)",) if self.shared else tuple(f"ones of {c} / rows" for c in self.columns)

@@ -59,6 +59,7 @@ class Binomial(Family):
             is_whole=True,
             max_columns=1,
             bound_column=column,
+            missing_is_joint=True,
             counts_tosses=True,
         )
 
@@ -108,7 +109,7 @@ class Binomial(Family):
             :, None
         ]  # variance about 1 / n whatever the probability
 
-    def work(self, expected: Array) -> tuple[Work, ...]:
+    def _work(self, expected: Array) -> tuple[Work, ...]:
         heads, tails = expected.T
         value = self.maximize(expected).probability
         return (Work("probability", np.asarray(value), "heads / (heads + tails)", heads, heads + tails),)

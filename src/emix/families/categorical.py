@@ -102,7 +102,7 @@ class Categorical(Family):
         missing = np.repeat(np.isnan(x), self._sizes(), axis=1)
         return np.where(missing, np.nan, one_hot)
 
-    def work(self, expected: Array) -> tuple[Work, ...]:
+    def _work(self, expected: Array) -> tuple[Work, ...]:
         fitted = self.maximize(expected)
         value = np.concatenate(fitted._by_column(), axis=1)
         sizes = self._sizes()

@@ -71,16 +71,13 @@ class ColumnwiseFamily(Family):
         if empty.any():
             if not self.is_fitted:
                 raise DegenerateError.empty(component=int(np.argmax(empty.any(axis=1))))
-            own, observed = np.where(empty[:, None], self._placeholder(own.shape), own), np.where(empty, 1.0, observed)
+            # whatever is computed for them is thrown away: the sums over all components are statistics that can occur
+            own = np.where(empty[:, None], own.sum(axis=0), own)
+            observed = np.where(empty, observed.sum(axis=0), observed)
         values: dict[str, Any] = dict(self.cell_maximize(own, observed))
         if empty.any():
             values = {name: np.where(empty, by_column(getattr(self, name)), new) for name, new in values.items()}
         return replace(self, **values)
-
-    def _placeholder(self, shape: tuple[int, ...]) -> Array:
-        """Statistics of one harmless row, for cells whose result is thrown away."""
-        two = self.cell_statistics(np.array([[self.neutral], [2 * self.neutral]])).mean(axis=2)
-        return np.broadcast_to(two[None], shape)
 
     def of_column(self, parameter: Array, labels: NDArray[np.intp]) -> Array:
         """(K,) or (K, d) -> (n, d): the parameter of each row's component."""

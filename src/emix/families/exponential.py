@@ -59,7 +59,7 @@ class Exponential(ColumnwiseFamily):
     def coordinates(self, x: Array) -> Array:
         return np.sqrt(x)
 
-    def work(self, expected: Array) -> tuple[Work, ...]:
+    def _work(self, expected: Array) -> tuple[Work, ...]:
         d, value = len(self.columns), by_column(self.maximize(expected).rate)
         return tuple(
             Work("rate", value[:, j], f"expected rows / sum of {c}", expected[:, d + j], expected[:, j])

@@ -21,6 +21,7 @@ from emix.block import Array, Schema, Summary
 from emix.errors import DegenerateError, RootNotFoundError
 from emix.families.base import VARIANCE_FLOOR, Binding, Parameter, Support, Work
 from emix.families.columnwise import ColumnwiseFamily, by_column
+from emix.families.normal import LOG_2PI
 from emix.spaces import POSITIVE
 
 MAX_NEWTON = 50
@@ -69,7 +70,7 @@ class Gamma(ColumnwiseFamily):
 
     def cell_coefficients(self) -> tuple[Array, Array]:
         a, r = by_column(self.shape), by_column(self.rate) * self._scale()
-        log_normaliser = a * np.log(r) - gammaln(a) - r - np.log(self._scale())
+        log_normaliser = log_normaliser_at_scale(a, r) - np.log(self._scale())
         return np.stack([(a - 1) - r, -(a - 1)], axis=1), log_normaliser
 
     def cell_maximize(self, expected: Array, observed: Array) -> dict[str, Array]:
@@ -100,7 +101,7 @@ class Gamma(ColumnwiseFamily):
         excess, curve, n = expected[:, :d], expected[:, d : 2 * d], expected[:, 2 * d :]
         return np.concatenate([scale * (excess + n), excess - curve + np.log(scale) * n, n], axis=1)
 
-    def work(self, expected: Array) -> tuple[Work, ...]:
+    def _work(self, expected: Array) -> tuple[Work, ...]:
         fitted = self.maximize(expected)
         raw, d, lines = self.raw_statistics(expected), len(self.columns), []
         for j, c in enumerate(self.columns):
@@ -119,6 +120,20 @@ class Gamma(ColumnwiseFamily):
 
     def narrowness(self) -> tuple[Array, tuple[str, ...]]:
         return 1 / by_column(self.shape), self.columns
+
+
+def log_normaliser_at_scale(a: Array, r: Array) -> Array:
+    """Return a log r - log Gamma(a) - r, (K, d).
+
+    Each term is about a log a, the sum about log(a) / 2: above a shape of 20 Stirling's series replaces log Gamma, and
+    what is left of a log(r / a) + a - r is written in the small number (r - a) / a.
+    """
+    e = (r - a) / a
+    u = 1 / (a * a)
+    remainder = (1 / 12 - u * (1 / 360 - u * (1 / 1260 - u * (1 / 1680 - u * (1 / 1188))))) / a
+    with np.errstate(invalid="ignore"):
+        stirling = a * (np.log1p(e) - e) + 0.5 * (np.log(a) - LOG_2PI) - remainder
+    return np.where(a > ASYMPTOTIC, stirling, a * np.log(r) - gammaln(a) - r)
 
 
 def shape_from_gap(gap: Array) -> Array:

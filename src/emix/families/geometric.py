@@ -71,7 +71,7 @@ class Geometric(ColumnwiseFamily):
     def coordinates(self, x: Array) -> Array:
         return np.log1p(x)
 
-    def work(self, expected: Array) -> tuple[Work, ...]:
+    def _work(self, expected: Array) -> tuple[Work, ...]:
         d, value = len(self.columns), by_column(self.maximize(expected).probability)
         return tuple(
             Work(

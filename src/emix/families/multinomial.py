@@ -34,7 +34,7 @@ class Multinomial(Family):
 
     name = "multinomial"
     spaces = {"probabilities": SIMPLEX}
-    support = Support("whole numbers >= 0", lower=0, is_whole=True, min_columns=2)
+    support = Support("whole numbers >= 0", lower=0, is_whole=True, min_columns=2, missing_is_joint=True)
 
     def _check_columns(self) -> None:
         if self.probabilities is not None and self.probabilities.shape[1] != len(self.columns):
@@ -73,7 +73,7 @@ class Multinomial(Family):
         shares = np.divide(x, total, out=np.zeros_like(x), where=(total > 0) | np.isnan(total))
         return np.asarray(np.sqrt(shares))  # Hellinger
 
-    def work(self, expected: Array) -> tuple[Work, ...]:
+    def _work(self, expected: Array) -> tuple[Work, ...]:
         value, total = self.maximize(expected).probabilities, expected.sum(axis=1)
         return tuple(
             Work("probabilities", value[:, j], f"sum of {c} / sum of all", expected[:, j], total)

@@ -231,6 +231,8 @@ class MultivariateNormal(Family):
 
     def _covariance(self, S: Array, count: Array, scale: Array) -> Array:
         K, d = S.shape[:2]
+        if self.covariance is None and not (count > 0).all():
+            raise DegenerateError.empty(component=int(np.argmin(count)))
         n = np.where(count > 0, count, 1.0)
         if self.structure == "tied":
             self._refuse_collapse((S.sum(axis=0) / count.sum())[None], count, scale)
@@ -243,7 +245,8 @@ class MultivariateNormal(Family):
             v = S / n[:, None] * scale**2
             if self.structure == "spherical":
                 v = np.repeat(v.mean(axis=1, keepdims=True), d, axis=1)
-            v = np.where(count[:, None] > 0, v, np.diagonal(self._kept_raw(d), axis1=1, axis2=2))
+            if self.covariance is not None:
+                v = np.where(count[:, None] > 0, v, np.diagonal(self.covariance, axis1=1, axis2=2))
             relative = v / scale**2
             if not (relative + self.added_variance / scale**2 > VARIANCE_FLOOR).all():
                 k, j = np.unravel_index(np.argmin(np.nan_to_num(relative, nan=-1.0)), relative.shape)
@@ -252,9 +255,6 @@ class MultivariateNormal(Family):
         if self.added_variance:
             C = C + self.added_variance * np.eye(d)
         return C
-
-    def _kept_raw(self, d: int) -> Array:
-        return np.eye(d)[None] if self.covariance is None else self.covariance
 
     def _kept(self, C: Array, count: Array, scale: Array) -> Array:
         """C, where a component without rows keeps the covariance that it has."""
@@ -295,7 +295,7 @@ class MultivariateNormal(Family):
         raw = scale[i] * scale[j] * products + cross + pivot[i] * pivot[j] * n
         return np.concatenate([scale * y + pivot * n, raw, n], axis=1)
 
-    def work(self, expected: Array) -> tuple[Work, ...]:
+    def _work(self, expected: Array) -> tuple[Work, ...]:
         fitted, raw, c = self.maximize(expected), self.raw_statistics(expected), self.columns
         n, d = raw[:, -1], len(c)
         lines = []

@@ -102,7 +102,7 @@ class LocationScaleFamily(ColumnwiseFamily):
         second = scale**2 * yy + 2 * pivot * scale * y + pivot**2 * n
         return np.concatenate([first, second, n], axis=1)
 
-    def work(self, expected: Array) -> tuple[Work, ...]:
+    def _work(self, expected: Array) -> tuple[Work, ...]:
         fitted, raw, d = self.maximize(expected), self.raw_statistics(expected), len(self.columns)
         mean, variance = (by_column(getattr(fitted, name)) for name in (self._mean_name, self._variance_name))
         lines = []

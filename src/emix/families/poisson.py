@@ -58,7 +58,7 @@ class Poisson(ColumnwiseFamily):
     def coordinates(self, x: Array) -> Array:
         return np.asarray(2 * np.sqrt(x))  # Anscombe: variance about 1 whatever the rate
 
-    def work(self, expected: Array) -> tuple[Work, ...]:
+    def _work(self, expected: Array) -> tuple[Work, ...]:
         d, value = len(self.columns), by_column(self.maximize(expected).rate)
         return tuple(
             Work("rate", value[:, j], f"sum of {c} / expected rows", expected[:, j], expected[:, d + j])

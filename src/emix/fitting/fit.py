@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 from warnings import warn
 
@@ -24,10 +24,23 @@ from emix.results import FitResult, Record, StartRecord, StopReason
 
 SHORT_RUN = 10
 """Iterations of a short run: enough for the first, steep part of the climb."""
+TIE = 8
+"""Runs within so many times the rounding noise of each other have the same log-likelihood."""
 CONTINUED_SHARE = 3
 """One in so many short runs is continued to its end."""
 
-OnIteration = Callable[[int, int, Record], None]
+
+@dataclass(frozen=True)
+class Pass:
+    """What `on_iteration` is told after each pass: which start of how many, the record, and the model it belongs to."""
+
+    start: int
+    n_starts: int
+    record: Record
+    model: Any
+
+
+OnIteration = Callable[[Pass], None]
 
 
 def fit(
@@ -76,7 +89,7 @@ def fit(
     random_state : int, numpy Generator or RandomState, optional
         Seed of the starts; the result's `seed` repeats them.
     on_iteration : callable, optional
-        Called as on_iteration(index of the start, number of starts, record) after each pass.
+        Called with a `Pass` (start, n_starts, record, model) after each pass.
 
     Returns
     -------
@@ -110,6 +123,7 @@ def fit(
         source = plain_source(model, table, weight)
         starts = [Start("given", one) for one in (start if isinstance(start, list | tuple) else [start or model])]
     else:
+        model = _with_binding_of(model, start)
         model, source = prepare(model, table, labels=labels, weight=weight, n_jobs=threads)
         starts = make_starts(model, source, table, start, n_init=n_init, seed=seed)
     try:
@@ -118,6 +132,14 @@ def fit(
         row = error.row if source.rows is None else int(source.rows[error.row])
         raise ImpossibleRowError.at(row, source.where(row)) from error
     return _result(starts, runs, source, seed, rule)
+
+
+def _with_binding_of(model: Mixture, start: Any) -> Mixture:
+    """Columns are matched by name, and levels by value, with those that a start's parameters belong to."""
+    first = start[0] if isinstance(start, list | tuple) and start else start
+    if not isinstance(first, Mixture) or first.family.name != model.family.name or model.family.binding is not None:
+        return model
+    return replace(model, family=replace(model.family, binding=first.family.binding))
 
 
 def prepare(
@@ -161,12 +183,11 @@ def _run(
         if model is None:
             return None
 
-        def tell(record: Record) -> None:
+        def tell(record: Record, model: Any) -> None:
             if on_iteration is not None:
-                on_iteration(index, len(starts), record)
+                on_iteration(Pass(index, len(starts), record, model))
 
-        history = None if before is None else before.history
-        return run_em(model, source, stop=rule, max_iter=limit, history=history, on_iteration=tell)
+        return run_em(model, source, stop=rule, max_iter=limit, resumed=before, on_iteration=tell)
 
     def run_all(indices: Sequence[int], limit: int, before: dict[int, EMResult]) -> list[EMResult | None]:
         if side_by_side == 1 or len(indices) == 1:
@@ -212,14 +233,14 @@ def _result(
     if not ended:
         first = next(record.message for record in records if record.message)
         raise FitError.degenerate_in_every_start(n_starts=len(starts), first=first)
-    best = max(ended, key=lambda run: run.log_likelihood)
+    best = _best(ended)
     is_mixture = isinstance(best.model, Mixture)
     result = FitResult(
         best.model,
         best.log_likelihood,
         best.history,
         best.stop_reason,
-        total_weight=best.expectation.weight,
+        total_weight=float(source.weight.sum()),
         log_map=best.expectation.log_map,
         expected_counts=best.expectation.statistics[:, 0].copy() if is_mixture else None,
         starts=records,
@@ -235,6 +256,13 @@ def _result(
     if is_mixture:
         result.warnings.extend(advice(best, records, source))
     return result
+
+
+def _best(runs: list[EMResult]) -> EMResult:
+    """The first of the runs with the highest log-likelihood: rounding does not choose between starts that agree."""
+    highest = max(runs, key=lambda run: run.log_likelihood)
+    noise = TIE * highest.history[-1].noise
+    return next(run for run in runs if run.log_likelihood >= highest.log_likelihood - noise)
 
 
 def whole_number(name: str, value: Any, *, least: int) -> int:

@@ -84,6 +84,11 @@ def _with_parameters(model: Mixture, start: Mixture) -> Mixture:
         raise ModelError.not_fitted("The start")
     if start.family.name != model.family.name or start.n_components != model.n_components:
         raise ModelError.argument(name="start", requirement=f"a {model}, as the model is", found=str(start))
+    own, other = model.family.binding, start.family.binding
+    if own is not None and other is not None and own.schema != other.schema:
+        raise ModelError.argument(
+            name="start", requirement=f"the columns and levels {model.family.columns}", found=start.family.columns
+        )
     free: dict[str, Any] = {name: value for name, value in start.family.parameters.items() if name not in model.fixed}
     proportions = model.mixing_proportions if "mixing_proportions" in model.fixed else start.mixing_proportions
     started = replace(model, family=replace(model.family, **free), mixing_proportions=proportions)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from emix.block import Array, Chunk, Expectation
 from emix.data.knowledge import read_labels, read_weights
-from emix.data.source import InMemorySource, make_source
+from emix.data.source import InMemorySource, make_source, says_nothing
 from emix.data.table import read_table
 from emix.errors import ImpossibleRowError, ModelError
 from emix.fitting.fit import draw_seed, whole_number
@@ -24,6 +24,8 @@ class EStep:
 
     Attributes
     ----------
+    log_prob : ndarray of shape (n, K)
+        log p(x given k), with all constants.
     responsibilities : ndarray of shape (n, K)
         p(z = k given x) under the model's parameters; rows sum to 1.
     expected_statistics : ndarray of shape (K, D)
@@ -35,6 +37,7 @@ class EStep:
         Total, weighted, in nats, with all constants.
     """
 
+    log_prob: Array
     responsibilities: Array
     expected_statistics: Array
     statistic_names: tuple[str, ...]
@@ -70,7 +73,7 @@ def e_step(model: Mixture, data: Any, *, labels: Any = None, sample_weight: Any 
     array([0.44914893, 0.80498552, 0.73346716, 0.35215613, 0.64721512])
     """
     model, source = prepared(model, data, labels=labels, sample_weight=sample_weight)
-    observed = ~np.isnan(source.x).all(axis=1)
+    observed = ~says_nothing(source.x, model.family.support)
     if not observed.all():
         source = replace(source, weight=source.weight * observed)
     parts = [reference.responsibilities(model.log_joint(chunk)) for chunk in source.chunks]
@@ -82,7 +85,8 @@ def e_step(model: Mixture, data: Any, *, labels: Any = None, sample_weight: Any 
     own = model.family.raw_statistics(expectation.statistics[:, 1:])
     raw = np.concatenate([expectation.statistics[:, :1], own], axis=1)
     resp = np.concatenate([resp.T for resp, _ in parts])
-    return EStep(resp, raw, model.statistic_names, expectation.log_likelihood, expectation, model)
+    log_prob = np.concatenate([_log_prob(model, chunk) for chunk in source.chunks])
+    return EStep(log_prob, resp, raw, model.statistic_names, expectation.log_likelihood, expectation, model)
 
 
 def score_samples(model: Mixture, data: Any) -> Array:
@@ -113,15 +117,15 @@ def responsibilities(model: Mixture, data: Any, *, labels: Any = None) -> Array:
     return np.concatenate([_responsibilities(model, chunk) for chunk in source.chunks])
 
 
-def predict(model: Mixture, data: Any) -> NDArray[np.intp]:
-    """The component with the largest responsibility for each row, (n,).
+def predict(model: Mixture, data: Any, *, labels: Any = None) -> NDArray[np.intp]:
+    """The component with the largest responsibility for each row, (n,); where a label is known, that one.
 
     Raises
     ------
     DataError
         The data cannot be.
     """
-    return np.asarray(responsibilities(model, data).argmax(axis=1))
+    return np.asarray(responsibilities(model, data, labels=labels).argmax(axis=1))
 
 
 def sample(
@@ -201,6 +205,10 @@ def prepared(
     if model.family.binding is None:
         model = model.bind(source.schema, source.summary)
     return model, source
+
+
+def _log_prob(model: Mixture, chunk: Chunk) -> Array:
+    return (model.family.log_prob(chunk.x) + model.family.log_base_measure(chunk.x)).T
 
 
 def _responsibilities(model: Mixture, chunk: Chunk) -> Array:
