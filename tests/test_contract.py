@@ -125,7 +125,10 @@ poisson_mass = over_columns(stats.poisson.pmf, "rate")
 exponential_density = over_columns(lambda x, r: stats.expon.pdf(x, scale=1 / r), "rate")
 
 COVARIANCES = {
-    "full": [[[1.0, 0.3, 0.1], [0.3, 2.0, -0.5], [0.1, -0.5, 1.5]], [[2.0, -0.4, 0.0], [-0.4, 0.5, 0.1], [0.0, 0.1, 1.0]]],
+    "full": [
+        [[1.0, 0.3, 0.1], [0.3, 2.0, -0.5], [0.1, -0.5, 1.5]],
+        [[2.0, -0.4, 0.0], [-0.4, 0.5, 0.1], [0.0, 0.1, 1.0]],
+    ],
     "tied": [[[1.0, 0.3, 0.1], [0.3, 2.0, -0.5], [0.1, -0.5, 1.5]]] * 2,
     "diag": [np.diag([1.0, 2.0, 0.5]), np.diag([0.5, 0.3, 3.0])],
     "spherical": [0.7 * np.eye(3), 2.0 * np.eye(3)],
@@ -134,7 +137,13 @@ COVARIANCES = {
 CASES = [
     Case("bernoulli-one-item", Bernoulli([0.2, 0.7]), 1, bernoulli_mass),
     Case("bernoulli-items", Bernoulli([[0.2, 0.9, 0.4], [0.7, 0.3, 0.6]]), 3, bernoulli_mass),
-    Case("bernoulli-shared", Bernoulli([0.25, 0.8], shared=True), 5, bernoulli_mass, tosses=lambda x: np.full(len(x), 5.0)),
+    Case(
+        "bernoulli-shared",
+        Bernoulli([0.25, 0.8], shared=True),
+        5,
+        bernoulli_mass,
+        tosses=lambda x: np.full(len(x), 5.0),
+    ),
     Case(
         "binomial-number",
         Binomial(10, [0.3, 0.5, 0.85]),
@@ -155,7 +164,9 @@ CASES = [
     Case("categorical-one-column", Categorical([[0.2, 0.5, 0.3], [0.6, 0.1, 0.3]]), 1, categorical_mass),
     Case(
         "categorical-columns",
-        Categorical(([[0.2, 0.5, 0.3], [0.6, 0.1, 0.3]], [[0.9, 0.1], [0.3, 0.7]], [[0.1, 0.2, 0.3, 0.4], [0.4, 0.3, 0.2, 0.1]])),
+        Categorical(
+            ([[0.2, 0.5, 0.3], [0.6, 0.1, 0.3]], [[0.9, 0.1], [0.3, 0.7]], [[0.1, 0.2, 0.3, 0.4], [0.4, 0.3, 0.2, 0.1]])
+        ),
         3,
         categorical_mass,
     ),
@@ -850,7 +861,9 @@ def test_normal_moments_keep_their_digits_far_from_zero():
     fitted = family.maximize(resp @ family.statistics(x).T)
     for k in range(2):
         mean, covariance = exact_moments(x, resp[k])
-        assert_allclose(fitted.mean[k], mean, rtol=0, atol=1e-9 * 1e-2 + 1.2e-10)  # 1.2e-10: half a unit in the last place
+        assert_allclose(
+            fitted.mean[k], mean, rtol=0, atol=1e-9 * 1e-2 + 1.2e-10
+        )  # 1.2e-10: half a unit in the last place
         assert_allclose(fitted.variance[k], np.diag(covariance), rtol=1e-9)
     raw = resp @ x**2 / resp.sum(axis=1, keepdims=True) - (resp @ x / resp.sum(axis=1, keepdims=True)) ** 2
     assert np.abs(raw / fitted.variance - 1).max() > 0.1  # what the pivot is for

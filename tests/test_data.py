@@ -157,3 +157,23 @@ def test_given_data_are_left_as_they_were():
     before = rows.copy()
     emix.fit(emix.Mixture(emix.Normal(), 2), rows, random_state=0)
     assert_array_equal(rows, before)
+
+
+@pytest.mark.parametrize("factor", [1e160, 1e-170])
+def test_a_scale_whose_squares_overflow_is_refused(factor):
+    with pytest.raises(emix.DataError, match="Change its unit"):
+        emix.fit(emix.Mixture(emix.Normal(), 2), np.array([1.0, 2.0, 1.5, 8.0, 9.0]) * factor)
+
+
+def test_an_impossible_row_of_weight_0_is_in_nobodys_way():
+    start = emix.Mixture(emix.Poisson([0.0, 0.0]))
+    assert emix.e_step(start, [0, 5], sample_weight=[1, 0]).log_likelihood == 0.0
+    assert emix.fit(start, [0, 5, 0], sample_weight=[1, 0, 1], labels=[0, 1, 1]).log_likelihood == pytest.approx(
+        2 * np.log(0.5)
+    )
+
+
+@pytest.mark.parametrize("value", [[], 0.5, "x", [[0.5, 0.6]], [[[0.5, 0.5]], [[1.0], [1.0]]]])
+def test_impossible_probabilities_are_refused(value):
+    with pytest.raises(emix.ModelError, match="probabilities"):
+        emix.Categorical(value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -158,6 +159,22 @@ def test_an_added_variance_turns_the_fall_check_off_and_says_so():
     assert any("reg_covar" in warning for warning in result.warnings)
 
 
+def test_a_row_of_great_weight_is_no_fall():
+    """Of a component that holds nearly all weight, log p(z) is near 0 and so is the log-likelihood; but its rounding is
+    that of p(z) near 1, once per unit of weight: 1e6 times 1e-16, where 8 eps |log-likelihood| is 1e-14."""
+    x, weight = [0.0, 1.0, 0.0, 0.0, 0.0, 0.0], [1.0, 0.001, 0.5, 1.0, 1e6, 1.0]
+    labels = [-1, -1, 1, -1, 0, -1]
+    result = fit(Mixture(Binomial(12), 2), x, sample_weight=weight, labels=labels, n_init=1, random_state=0)
+    assert result.converged
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        x, labels = rng.integers(0, 2, size=(6, 1)), np.where(rng.random(6) < 0.4, rng.integers(0, 2, 6), -1)
+        weight = rng.choice([1e-3, 0.5, 1.0, 7.0, 1e4, 1e6], size=6)
+        if x.min() < x.max():
+            options = {"stop": "iterations", "max_iter": 40, "n_init": 1, "random_state": 0}
+            fit(Mixture(Poisson(), 2), x, sample_weight=weight, labels=labels, **options)
+
+
 @pytest.mark.parametrize("shape", [30.0, 300.0, 1e4, 1e5, 1e6, 1e8])
 def test_narrow_gammas_are_fitted_to_the_end(shape):
     """A coefficient of variation of 6 % is ordinary, of 1e-4 that of a good scale: neither may break an invariant."""
@@ -282,7 +299,8 @@ def test_parameter_change_is_relative_where_a_parameter_exceeds_1():
     history = fit(Mixture(Normal(), 2), x, stop="iterations", max_iter=1, n_init=1, random_state=0)
     before = fit(Mixture(Normal(), 2), x, stop="iterations", max_iter=0, n_init=1, random_state=0).model.parameters
     changes = [
-        np.abs(new - before[name]) / np.maximum(np.abs(before[name]), 1) for name, new in history.model.parameters.items()
+        np.abs(new - before[name]) / np.maximum(np.abs(before[name]), 1)
+        for name, new in history.model.parameters.items()
     ]
     assert history.history[1].parameter_change == max(change.max() for change in changes)
 
@@ -314,7 +332,14 @@ def test_iterations_does_exactly_as_many_maps(max_iter):
 
 
 def test_unknown_rules_and_tolerances_are_refused():
-    for arguments in ({"stop": "never"}, {"tol": -1.0}, {"tol": math.nan}, {"max_iter": -1}, {"n_init": 0}, {"n_jobs": 0}):
+    for arguments in (
+        {"stop": "never"},
+        {"tol": -1.0},
+        {"tol": math.nan},
+        {"max_iter": -1},
+        {"n_init": 0},
+        {"n_jobs": 0},
+    ):
         with pytest.raises(ModelError):
             fit(Mixture(Poisson(), 2), NOTICES, **arguments)
 
@@ -374,8 +399,7 @@ def test_aitken_keeps_its_promise():
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)
                 result = fit(model, x, n_init=1, random_state=i, tol=1e-6, max_iter=1000)
-        except emix.FitError as error:
-            assert "collapsed" in str(error)  # on a few rows: nothing to promise
+        except emix.FitError:  # a component collapsed on a few rows: nothing to promise
             continue
         if not result.converged:
             continue
@@ -442,9 +466,9 @@ def test_the_history_is_whole_and_never_falls(name, n_init):
     assert [record.iteration for record in history] == list(range(result.n_iter + 1))
     assert math.isnan(history[0].gain)
     assert math.isnan(history[0].parameter_change)
-    for before, after in zip(history, history[1:], strict=False):
+    for before, after in pairwise(history):
         assert after.gain == after.log_likelihood - before.log_likelihood
-        assert after.gain >= -2 * after.noise
+        assert after.gain >= -1e-12 * (abs(after.log_likelihood) + result.total_weight)
         assert after.noise < 1e-6
         assert after.parameter_change >= 0, f"iteration {after.iteration}"
         assert after.seconds >= before.seconds >= 0
@@ -465,16 +489,20 @@ def test_all_labels_known_is_plain_maximum_likelihood():
         assert_allclose(result.model.family.variance[k], rows.var(axis=0), rtol=1e-11)
 
 
-def test_on_iteration_is_told_every_record_once():
+def test_on_iteration_is_told_every_pass_once():
     told = []
-    options = {"stop": "iterations", "max_iter": 15, "random_state": 0}
-    result = fit(Mixture(Poisson(), 2), NOTICES, n_init=1, on_iteration=lambda *args: told.append(args), **options)
-    assert told == [(0, 1, record) for record in result.history]
+    options = {"stop": "iterations", "max_iter": 15, "random_state": 0, "on_iteration": told.append}
+    result = fit(Mixture(Poisson(), 2), NOTICES, n_init=1, **options)
+    assert [(one.start, one.n_starts) for one in told] == [(0, 1)] * 16
+    assert [one.record for one in told] == result.history
+    assert told[-1].model is result.model
+    assert_allclose(emix.e_step(told[3].model, NOTICES).log_likelihood, told[3].record.log_likelihood, rtol=1e-12)
     told.clear()
-    result = fit(Mixture(Poisson(), 2), NOTICES, n_init=4, on_iteration=lambda *args: told.append(args), **options)
-    best = max(range(4), key=lambda i: result.starts[i].log_likelihood)
-    iterations = [record.iteration for index, n, record in told if index == best and n == 4]
-    assert iterations == list(range(16))
+    result = fit(Mixture(Poisson(), 2), NOTICES, n_init=4, **options)
+    best = max(result.starts, key=lambda start: start.log_likelihood).index
+    assert [one.record for one in told if one.start == best] == result.history
+    assert {one.start for one in told} == set(range(4))
+    assert {one.n_starts for one in told} == {4}
 
 
 # -- the same result, whatever does not matter -----------------------------------------------------------------------
@@ -592,7 +620,8 @@ def test_weight_0_leaves_the_row_out():
     spoilt = np.where(weight == 0, 1e6, x)
     options = {"random_state": 0, "n_init": 3}
     assert_same_bits(
-        fit(Mixture(Normal(), 2), spoilt, sample_weight=weight, **options), fit(Mixture(Normal(), 2), x[weight > 0], **options)
+        fit(Mixture(Normal(), 2), spoilt, sample_weight=weight, **options),
+        fit(Mixture(Normal(), 2), x[weight > 0], **options),
     )
 
 
@@ -606,7 +635,13 @@ def test_a_start_is_taken_as_it_is():
         result = fit(model, x, start=option, stop="iterations", max_iter=0)
         assert_allclose(result.log_likelihood, emix.e_step(start, x).log_likelihood, rtol=1e-13)
         assert_array_equal(result.model.family.mean, [-1.0, 2.0])
-    best = fit(Mixture(Normal(), 2), x, start=[Mixture(Normal([0.5, 0.5001], [4.0, 4.0])), start], stop="iterations", max_iter=2)
+    best = fit(
+        Mixture(Normal(), 2),
+        x,
+        start=[Mixture(Normal([0.5, 0.5001], [4.0, 4.0])), start],
+        stop="iterations",
+        max_iter=2,
+    )
     assert [s.method for s in best.starts] == ["given", "given"]
     assert best.log_likelihood == max(s.log_likelihood for s in best.starts)
 
@@ -670,6 +705,19 @@ class LinkageWithParameters(Linkage):
         return {"p": np.array([self.p])}
 
 
+class Wrapped:
+    """The two methods and nothing else to be seen."""
+
+    def __init__(self, model: Linkage) -> None:
+        self._model = model
+
+    def expect(self, chunk: Chunk) -> Expectation:
+        return self._model.expect(chunk)
+
+    def maximize(self, statistics: np.ndarray) -> Wrapped:
+        return Wrapped(self._model.maximize(statistics))
+
+
 COUNTS = [[125.0, 18.0, 20.0, 34.0]]
 
 
@@ -683,17 +731,19 @@ def test_a_model_with_only_expect_and_maximize():
     assert result.converged
     assert_allclose(result.model.p, (15 + math.sqrt(15**2 + 4 * 197 * 68)) / (2 * 197), rtol=1e-7)
     assert_allclose(result.model.p, 0.6268214979, rtol=0, atol=1e-8)
-    assert math.isnan(result.history[1].parameter_change)
-    with pytest.raises(ModelError, match="n_free_parameters"):
+    assert_allclose(result.history[1].parameter_change, 0.608247423 - 0.5, atol=1e-9)  # told from the dataclass' fields
+    with pytest.raises(ModelError, match="free parameters"):
         _ = result.aic
 
 
 def test_what_a_model_of_ones_own_gets_when_it_has_more():
     with pytest.raises(ModelError, match="'parameters'"):
-        fit(Linkage(0.5), COUNTS, stop="parameters")
-    result = fit(LinkageWithParameters(0.5), COUNTS, stop="parameters", tol=1e-9)
-    assert result.stop_reason is StopReason.PARAMETERS
-    assert_allclose(result.model.p, 0.6268214979, rtol=0, atol=1e-9)
+        fit(Wrapped(Linkage(0.5)), COUNTS, stop="parameters")
+    assert math.isnan(fit(Wrapped(Linkage(0.5)), COUNTS).history[1].parameter_change)
+    for model in (Linkage(0.5), LinkageWithParameters(0.5)):
+        result = fit(model, COUNTS, stop="parameters", tol=1e-9)
+        assert result.stop_reason is StopReason.PARAMETERS
+        assert_allclose(result.model.p, 0.6268214979, rtol=0, atol=1e-9)
     assert result.aic == -2 * result.log_likelihood + 2
     several = fit(LinkageWithParameters(0.5), COUNTS, start=[LinkageWithParameters(p) for p in (0.1, 0.5, 0.9)])
     assert len(several.starts) == 3

@@ -29,7 +29,9 @@ def exact_digamma_minus_log(a: float) -> np.longdouble:
 
 def bracketed(function, low: float = 1e-5, high: float = 1e14) -> float:
     """The root in log a."""
-    return float(np.exp(brentq(lambda t: float(function(np.exp(t))), np.log(low), np.log(high), xtol=1e-15, rtol=1e-15)))
+    return float(
+        np.exp(brentq(lambda t: float(function(np.exp(t))), np.log(low), np.log(high), xtol=1e-15, rtol=1e-15))
+    )
 
 
 GAPS = np.logspace(-12, 3, 331)
@@ -37,7 +39,9 @@ GAPS = np.logspace(-12, 3, 331)
 
 def test_the_reference_is_digamma():
     for a in (1e-3, 0.3, 1.0, 7.0, 39.5, 60.0):
-        assert_allclose(float(exact_digamma_minus_log(a) + np.log(np.longdouble(a))), digamma(a), rtol=2e-14, atol=1e-15)
+        assert_allclose(
+            float(exact_digamma_minus_log(a) + np.log(np.longdouble(a))), digamma(a), rtol=2e-14, atol=1e-15
+        )
 
 
 def test_shape_from_gap_is_the_root():

@@ -13,8 +13,6 @@ pytestmark = [
 ]
 
 
-@parametrize_with_checks(
-    [MixtureModel(), MixtureModel(family="normal", n_init=2), GaussianMixture()]
-)
+@parametrize_with_checks([MixtureModel(), MixtureModel(family="normal", n_init=2), GaussianMixture()])
 def test_scikit_learn_check(estimator, check):
     check(estimator)

@@ -75,6 +75,13 @@ class DataError(EmixError, ValueError):
         )
 
     @classmethod
+    def scale(cls, *, family: str, column: str, low: float, high: float) -> Self:
+        return cls(
+            f"family '{family}' needs columns whose squares a computer can hold (a spread from 1e-140 to 1e140).\n"
+            f"  Column '{column}' runs from {low:g} to {high:g}.\n  Change its unit."
+        )
+
+    @classmethod
     def all_missing(cls, *, column: str) -> Self:
         return cls(
             f"each column needs at least one observed value.\n  Column '{column}' is missing in every row.\n"

@@ -225,11 +225,12 @@ class Mixture:
     def audit(self, expectation: Expectation) -> Audit:
         """What the driver checks of a pass.
 
-        The log-likelihood is a sum of coefficients times statistics; its rounding is that of the largest terms.
+        The log-likelihood is a sum of coefficients times statistics: its rounding is that of the largest terms, and at
+        least that of a probability near 1, whose logarithm is near 0, once per unit of weight.
         """
         S, C = expectation.statistics, self._coefficients[0]
         terms = np.abs(np.where(C > -1e25, C, 0.0) * S).sum()
-        noise = 8 * float(np.finfo(np.float64).eps) * max(expectation.magnitude, float(terms))
+        noise = 8 * float(np.finfo(np.float64).eps) * max(expectation.magnitude, float(terms), expectation.weight)
         return Audit(float(S[:, 0].sum()), noise, getattr(self.family, "added_variance", 0.0) == 0.0)
 
     # -- the model in use --------------------------------------------------------------------------------------------

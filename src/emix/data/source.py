@@ -18,6 +18,8 @@ from emix.data.table import Table
 from emix.errors import DataError
 from emix.families import Family, Support
 
+LEAST_VARIANCE = 1e-280
+"""A variance that is smaller, or larger than its inverse, leaves no room for the products that a fit forms."""
 ANYTHING = Support("numbers")
 """The support of a user's own model."""
 
@@ -56,6 +58,14 @@ class InMemorySource:
     def is_complete(self) -> bool:
         """No cell is missing."""
         return not np.isnan(self.x).any()
+
+    def take(self, rows: NDArray[np.intp]) -> Self:
+        """Only these rows."""
+        if len(rows) == self.n_rows:
+            return self
+        known = None if self.knowledge is None else self.knowledge.take(rows)
+        positions = rows if self.rows is None else self.rows[rows]
+        return replace(self, x=self.x[rows], weight=self.weight[rows], knowledge=known, rows=positions, log_bases=None)
 
     @cached_property
     def chunks(self) -> tuple[Chunk, ...]:
@@ -133,7 +143,7 @@ def summarize(x: Array, weight: Array) -> Summary:
     is_complete = bool(seen.all())
     filled = x if is_complete else np.where(seen, x, 0.0)
     total = np.full(x.shape[1], weight.sum()) if is_complete else weight @ seen
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore", under="ignore"):  # see `_check_columns`
         mean = weight @ filled / total
         centred = filled - mean if is_complete else np.where(seen, x - mean, 0.0)
         variance = weight @ (centred * centred) / total
@@ -174,14 +184,9 @@ def make_source(
     if not for_fit:
         return InMemorySource(x, weight, schema, n_components, knowledge, n_jobs=n_jobs, where=table.where)
     unobserved = says_nothing(x, family.support)
-    keep = (weight > 0) & ~unobserved
-    rows = None
-    if not keep.all():
-        rows = np.flatnonzero(keep)
-        x, weight, knowledge = x[rows], weight[rows], None if knowledge is None else knowledge.take(rows)
     source = InMemorySource(
-        x, weight, schema, n_components, knowledge, rows, int(unobserved.sum()), n_jobs, where=table.where
-    )
+        x, weight, schema, n_components, knowledge, n_unobserved=int(unobserved.sum()), n_jobs=n_jobs, where=table.where
+    ).take(np.flatnonzero((weight > 0) & ~unobserved))
     _check_columns(source, family)
     return source
 
@@ -200,8 +205,12 @@ def _check_columns(source: InMemorySource, family: Family) -> None:
     for j, name in enumerate(source.schema.names):
         if summary.minimum[j] > summary.maximum[j]:
             raise DataError.all_missing(column=name)
-        if family.support.must_vary and not summary.variance[j] > 0 and source.n_rows > 1:
+        if not family.support.must_vary or source.n_rows == 1:
+            continue
+        if summary.minimum[j] == summary.maximum[j]:
             raise DataError.constant_column(family=family.name, column=name, value=f"{summary.minimum[j]:g}")
+        if not LEAST_VARIANCE < summary.variance[j] < 1 / LEAST_VARIANCE:
+            raise DataError.scale(family=family.name, column=name, low=summary.minimum[j], high=summary.maximum[j])
 
 
 def plain_source(model: Any, table: Table, sample_weight: Array | None) -> InMemorySource:

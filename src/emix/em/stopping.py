@@ -34,7 +34,8 @@ class Aitken:
     """Stop when the gain still to come is below `tol`, or below the rounding of the log-likelihood.
 
     EM's gains shrink by a factor c from one iteration to the next, so that gain x c / (1 - c) is still to come (Aitken;
-    Boehning et al. 1994). The largest c of the last iterations is used, and two predictions in a row must agree.
+    Boehning et al. 1994). Two predictions in a row must agree. No rule that looks at gains alone tells a saddle, near
+    which they first shrink and then grow again, from a maximum: several starts are the remedy.
     """
 
     tol: float = 1e-6

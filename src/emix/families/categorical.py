@@ -36,7 +36,7 @@ class Categorical(Family):
     support = Support("labels", is_categorical=True)
 
     def _as_parameter(self, name: str, value: Any, space: Space) -> Any:
-        if not isinstance(value, np.ndarray) and all(np.ndim(one) == 2 for one in value):
+        if isinstance(value, list | tuple) and value and all(np.ndim(one) == 2 for one in value):
             arrays = tuple(super(Categorical, self)._as_parameter(name, one, space) for one in value)
             counts = {f"{name}[{j}]": len(one) for j, one in enumerate(arrays)}
             if len(set(counts.values())) > 1:

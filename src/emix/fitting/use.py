@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -73,15 +73,13 @@ def e_step(model: Mixture, data: Any, *, labels: Any = None, sample_weight: Any 
     array([0.44914893, 0.80498552, 0.73346716, 0.35215613, 0.64721512])
     """
     model, source = prepared(model, data, labels=labels, sample_weight=sample_weight)
-    observed = ~says_nothing(source.x, model.family.support)
-    if not observed.all():
-        source = replace(source, weight=source.weight * observed)
     parts = [reference.responsibilities(model.log_joint(chunk)) for chunk in source.chunks]
-    log_evidence = np.concatenate([evidence for _, evidence in parts])
+    counted = np.flatnonzero((source.weight > 0) & ~says_nothing(source.x, model.family.support))
+    log_evidence = np.concatenate([evidence for _, evidence in parts])[counted]
     if not np.isfinite(log_evidence).all():
-        row = int(np.argmax(~np.isfinite(log_evidence)))
+        row = int(counted[np.argmax(~np.isfinite(log_evidence))])
         raise ImpossibleRowError.at(row, source.where(row))
-    expectation = source.sum_over_chunks(model.expect)
+    expectation = source.take(counted).sum_over_chunks(model.expect)
     own = model.family.raw_statistics(expectation.statistics[:, 1:])
     raw = np.concatenate([expectation.statistics[:, :1], own], axis=1)
     resp = np.concatenate([resp.T for resp, _ in parts])
