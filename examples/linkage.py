@@ -36,7 +36,7 @@ def main():
         print(f"{one.record.iteration:9}  {one.model.theta:.9f}  {one.record.log_likelihood:.9f}")
 
     print("iteration  theta        log-likelihood")
-    result = emix.fit(Linkage(theta=0.5), COUNTS, stop="parameters", tol=1e-10, on_iteration=show)
+    result = emix.fit(Linkage(theta=0.5), COUNTS, stop="parameters", tol=1e-10, accelerate=False, on_iteration=show)
     print(f"theta = {result.model.theta:.10f} after {result.n_iter} iterations; {result.stop_reason.sentence}")
 
 

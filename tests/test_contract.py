@@ -30,7 +30,7 @@ from emix import (
     Poisson,
 )
 from emix.block import Schema
-from emix.data.source import summarize
+from emix.data.summary import summarize
 from emix.families import FAMILIES, STRUCTURES, Binding, Family
 
 # -- the registry ----------------------------------------------------------------------------------------------------
@@ -68,7 +68,7 @@ class Case:
     def bound(self, x: np.ndarray, weight: np.ndarray | None = None) -> Family:
         """The family bound to these rows: pivot and scale are theirs."""
         weight = np.ones(len(x)) if weight is None else weight
-        return self.family.bind(Schema(names(self.n_columns), self.levels()), summarize(x, weight))
+        return self.family.bind(Schema(names(self.n_columns), self.levels()), summarize(x, weight, with_logs=True))
 
     def mixture(self, x: np.ndarray) -> Mixture:
         return Mixture(self.bound(x), mixing_proportions=proportions(self.family))

@@ -31,6 +31,12 @@ def mix(h: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return h ^ (h >> np.uint64(31))
 
 
+def safe_log1m(p: Array) -> Array:
+    """Elementwise log(1 - p), exact also for small p, with log 0 = `LOG_ZERO`."""
+    below = p < 1
+    return np.where(below, np.log1p(-np.where(below, p, 0.0)), LOG_ZERO)
+
+
 @dataclass(frozen=True)
 class Schema:
     """The columns that a family reads, in order; `levels[j]` are the categories of column j, None for numbers."""
@@ -41,9 +47,9 @@ class Schema:
 
 @dataclass(frozen=True)
 class Summary:
-    """Weighted moments of the columns, for pivots, floors and the check that a column varies.
+    """A first look at the columns, weighted: for checks, pivots, floors, and whether rows can be packed.
 
-    Arrays have the shape (d,). The log moments are NaN for a column with values <= 0.
+    Arrays have the shape (d,). A column without an observed cell has a minimum above its maximum.
     """
 
     total_weight: float
@@ -51,8 +57,16 @@ class Summary:
     variance: Array
     minimum: Array
     maximum: Array
+    n_missing: Array
+    n_infinite: Array
+    n_fractional: Array
     log_mean: Array
     log_variance: Array
+
+    @property
+    def is_complete(self) -> bool:
+        """No cell is missing."""
+        return not self.n_missing.any()
 
 
 @dataclass(frozen=True)
@@ -62,11 +76,13 @@ class Chunk:
     Attributes
     ----------
     x : ndarray of shape (B, d)
-        The cells; NaN is missing, a categorical cell is its level's code.
+        The cells, float64 or float32; NaN is missing, a categorical cell is its level's code.
     weight : ndarray of shape (B,)
         Row weights, all positive.
     start : int
         Position of the first row in its source.
+    n_source_rows : int
+        Rows of the whole source: tells whether compiling pays.
     is_complete : bool
         No cell is missing.
     labels : ndarray of shape (B,) or None
@@ -77,13 +93,19 @@ class Chunk:
         Weighted sum of the log base measure over the rows, where it was computed beforehand.
     """
 
-    x: Array
+    x: NDArray[Any]
     weight: Array
     start: int = 0
+    n_source_rows: int = 0
     is_complete: bool = False
     labels: NDArray[np.intp] | None = None
     knowledge: Array | None = None
     log_base: float | None = None
+
+    @property
+    def cells(self) -> Array:
+        """`x` as float64: widened here, chunk by chunk, and never as a whole."""
+        return np.ascontiguousarray(self.x, dtype=np.float64)
 
     def log_knowledge(self, n_components: int) -> Array | None:
         """Log q as (K, B), or None where nothing is known."""

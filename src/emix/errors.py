@@ -195,6 +195,13 @@ class DataError(EmixError, ValueError):
         return cls(f"a file is required.\n  There is none at '{path}'.\n  Check the path.")
 
     @classmethod
+    def no_header(cls, path: Path | str, *, found: Sequence[str]) -> Self:
+        return cls(
+            f"the first line of a table names its columns.\n  In '{path}' it holds numbers: {listed(found)}.\n"
+            f"  Add a line with names."
+        )
+
+    @classmethod
     def empty_file(cls, path: Path | str) -> Self:
         return cls(f"a table needs a header and rows.\n  The file '{path}' has none.\n  Check the path.")
 

@@ -15,10 +15,11 @@ from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from emix.block import Array, Chunk, Expectation, Schema, Summary
+from emix.block import Array, Chunk, Expectation, Schema, Summary, safe_log
 from emix.errors import ImpossibleRowError, ModelError
 from emix.families import Family
-from emix.kernels import reference
+from emix.kernels import dispatch, reference
+from emix.kernels.tiles import Tile
 from emix.latent import IndependentDraws
 
 
@@ -114,6 +115,10 @@ class Mixture:
             object.__setattr__(self, "mixing_proportions", np.full(K, 1 / K))
         if self.mixing_proportions is not None:
             object.__setattr__(self, "mixing_proportions", self.latent.mixing_proportions)
+        if self.component_names is not None and len(self.component_names) != K:
+            raise ModelError.argument(
+                name="component_names", requirement=f"{K} names, one per component", found=self.component_names
+            )
         for name in sorted(self.family.fixed):
             if getattr(self.family, name) is None:
                 raise ModelError.fixed_without_value(name)
@@ -169,25 +174,33 @@ class Mixture:
         folded[:, 0] += full[:, -self.family.n_observed :].sum(axis=1)
         return full, folded
 
+    @cached_property
+    def _sizes(self) -> Array:
+        """(K, 1 + D) sizes of what the coefficients were computed from."""
+        own = self.family.coefficient_sizes()
+        return np.concatenate([np.abs(self.latent.coefficients())[:, None], own], axis=1)
+
     def _tile(self, chunk: Chunk) -> Array:
         """T with row 0: (1 + D, B), or without the observed counts for a complete chunk."""
-        own = self.family.statistics(chunk.x, is_complete=chunk.is_complete)
+        own = self.family.statistics(chunk.cells, is_complete=chunk.is_complete)
         return np.concatenate([np.ones((1, len(chunk.x))), own])
 
     def log_joint(self, chunk: Chunk) -> Array:
         """Log p(x, z = k) and what is known of the label, (K, B); without the base measure."""
-        full, folded = self._coefficients
         T = self._tile(chunk)
-        log_joint = (folded if chunk.is_complete else full) @ T
+        log_joint = self._coefficients[chunk.is_complete] @ T
         known = chunk.log_knowledge(self.latent.n_components)
         return log_joint if known is None else log_joint + known
 
     def sum_statistics(self, chunk: Chunk, weighted_resp: Array) -> Array:
         """Sum weighted responsibilities (K, B) times T over the rows: (K, 1 + D)."""
-        S = weighted_resp @ self._tile(chunk).T
-        if chunk.is_complete and self.family.n_observed:
-            S = np.concatenate([S, np.repeat(S[:, :1], self.family.n_observed, axis=1)], axis=1)
-        return S
+        return self._unfolded(weighted_resp @ self._tile(chunk).T, chunk.is_complete)
+
+    def _unfolded(self, S: Array, is_complete: bool) -> Array:
+        """With the counts of observed cells, which for complete rows are the expected counts."""
+        if not is_complete or not self.family.n_observed:
+            return S
+        return np.concatenate([S, np.repeat(S[:, :1], self.family.n_observed, axis=1)], axis=1)
 
     def expect(self, chunk: Chunk) -> Expectation:
         """E-step on some rows.
@@ -197,13 +210,14 @@ class Mixture:
         ImpossibleRowError
             A row has probability 0 under every component.
         """
-        log_joint = self.log_joint(chunk)
-        resp, log_evidence = reference.responsibilities(log_joint)
+        tile = self.family.tile()
+        work = chunk.n_source_rows * self.latent_size * self._coefficients[0].shape[1]
+        if tile is not None and work >= dispatch.COMPILE_FROM and (chunk.is_complete or tile.takes_holes):
+            return self._expect_compiled(chunk, tile)
+        resp, log_evidence = reference.responsibilities(self.log_joint(chunk))
         if not np.isfinite(log_evidence).all():
             raise ImpossibleRowError.at(chunk.start + int(np.argmax(~np.isfinite(log_evidence))))
-        base = chunk.log_base
-        if base is None:
-            base = float(chunk.weight @ self.family.log_base_measure(chunk.x))
+        base = self._log_base(chunk)
         log_map = float(chunk.weight @ np.log(resp.max(axis=0)))
         resp *= chunk.weight
         return Expectation(
@@ -213,6 +227,28 @@ class Mixture:
             float(chunk.weight @ np.abs(log_evidence)) + abs(base),
             log_map,
         )
+
+    def _expect_compiled(self, chunk: Chunk, tile: Tile) -> Expectation:
+        """The same by the compiled kernel, which never holds more than a tile of responsibilities."""
+        coefficients = self._coefficients[chunk.is_complete]
+        log_q = None if chunk.knowledge is None else safe_log(chunk.knowledge)
+        sums = dispatch.expect(chunk.x, chunk.weight, chunk.labels, log_q, coefficients, tile, not chunk.is_complete)
+        if sums.impossible >= 0:
+            raise ImpossibleRowError.at(chunk.start + sums.impossible)
+        base = self._log_base(chunk)
+        return Expectation(
+            self._unfolded(sums.statistics, chunk.is_complete),
+            sums.log_likelihood + base,
+            sums.weight,
+            sums.magnitude + abs(base),
+            sums.log_map,
+        )
+
+    def _log_base(self, chunk: Chunk) -> float:
+        """The chunk's weighted sum of log h(x), where it was not computed beforehand."""
+        if chunk.log_base is not None:
+            return chunk.log_base
+        return float(chunk.weight @ self.family.log_base_measure(chunk.cells))
 
     def maximize(self, statistics: Array) -> Self:
         """M-step: expected statistics (K, 1 + D), in the coordinates of `expect`, to the next mixture."""
@@ -228,8 +264,8 @@ class Mixture:
         The log-likelihood is a sum of coefficients times statistics: its rounding is that of the largest terms, and at
         least that of a probability near 1, whose logarithm is near 0, once per unit of weight.
         """
-        S, C = expectation.statistics, self._coefficients[0]
-        terms = np.abs(np.where(C > -1e25, C, 0.0) * S).sum()
+        S, C = expectation.statistics, self._sizes
+        terms = np.abs(np.where(C < 1e25, C, 0.0) * S).sum()
         noise = 8 * float(np.finfo(np.float64).eps) * max(expectation.magnitude, float(terms), expectation.weight)
         return Audit(float(S[:, 0].sum()), noise, getattr(self.family, "added_variance", 0.0) == 0.0)
 

@@ -72,7 +72,18 @@ def read_document(path: str | Path) -> dict[str, Any]:
         raise FileError.newer(path, found=version, known=SCHEMA_VERSION)
     if not isinstance(document.get("model"), dict):
         raise FileError.not_a_model(path, detail="it has no model")
+    if not _is_summary(document.get("fit", {})):
+        raise FileError.not_a_model(path, detail="its summary of the fit is damaged")
     return document
+
+
+def _is_summary(fit: Any) -> bool:
+    """Whether this can be the summary of a fit: empty, or with the numbers that people are shown."""
+    if not isinstance(fit, dict):
+        return False
+    numbers = ("log_likelihood", "aic", "bic", "icl", "n_free_parameters", "n_iter", "total_weight")
+    whole = all(isinstance(fit.get(name), int | float) for name in numbers)
+    return not fit or (whole and isinstance(fit.get("stop_reason"), str))
 
 
 def to_document(model: Mixture) -> dict[str, Any]:
@@ -152,13 +163,15 @@ def check_writable(path: str | Path) -> None:
     FileError
         The folder is missing or closed, or the path is a folder.
     """
-    path = Path(path)
+    path = Path(os.path.realpath(path))
     if path.is_dir():
         raise FileError.not_writable(path, detail="it is a folder")
     if not path.parent.is_dir():
         raise FileError.not_writable(path, detail=f"there is no folder '{path.parent}'")
     if path.exists() and not os.access(path, os.W_OK):
         raise FileError.not_writable(path, detail="the file is read-only")
+    if path.exists() and not path.is_file():
+        return
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as error:
@@ -176,8 +189,12 @@ def atomic_write(path: str | Path) -> Iterator[Any]:
     FileError
         The file cannot be created, written or renamed; an existing file stays as it was.
     """
-    path = Path(path)
+    path = Path(os.path.realpath(path))  # a link stays a link
     check_writable(path)
+    if path.exists() and not path.is_file():  # a pipe or a device: nothing to rename
+        with path.open("w", encoding="utf-8", newline="") as file:
+            yield file
+        return
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:

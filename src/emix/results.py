@@ -64,7 +64,7 @@ class Record:
     Attributes
     ----------
     iteration : int
-        Number of EM maps applied so far.
+        Number of EM maps applied so far, those of refused leaps included.
     log_likelihood : float
         Of the parameters after that many maps; total, weighted, in nats.
     gain : float
@@ -77,6 +77,8 @@ class Record:
         Rounding of the log-likelihood, in nats.
     weight : float
         Total weight of the rows.
+    is_leap : bool
+        Reached by an accelerated step: `gain` and `parameter_change` are not those of one EM map.
     """
 
     iteration: int
@@ -86,6 +88,9 @@ class Record:
     seconds: float
     noise: float = 0.0
     weight: float = 1.0
+    is_leap: bool = False
+    step: float = 0.0
+    """Length of the last leap in plain steps, where it was made from; 0 without acceleration."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +152,7 @@ class FitResult:
 
     @property
     def n_iter(self) -> int:
-        """EM maps applied; the final evaluation is not one."""
+        """EM maps applied, leaps included; the final evaluation is not one."""
         return self.history[-1].iteration
 
     @property
@@ -177,11 +182,8 @@ class FitResult:
         return {
             **self.summary(),
             "warnings": self.warnings,
-            "starts": [asdict(start) for start in self.starts],
-            "history": [
-                {key: None if isinstance(v, float) and math.isnan(v) else v for key, v in asdict(record).items()}
-                for record in self.history
-            ],
+            "starts": [_finite(asdict(start)) for start in self.starts],
+            "history": [_finite(asdict(record)) for record in self.history],
             "model": to_document(self.model) if isinstance(self.model, Mixture) else None,
         }
 
@@ -209,3 +211,8 @@ class FitResult:
         """A line."""
         ending = self.stop_reason.sentence
         return f"{self.model}: log-likelihood {self.log_likelihood:.6f} after {self.n_iter} iterations; {ending}"
+
+
+def _finite(fields: dict[str, Any]) -> dict[str, Any]:
+    """Fields for JSON, which has no NaN and no infinity: None."""
+    return {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in fields.items()}

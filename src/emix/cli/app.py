@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import signal
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -34,6 +36,7 @@ def _guarded(command: Callable[..., int]) -> Callable[..., None]:
     def wrapper(*args: Any, **kwargs: Any) -> None:
         try:
             code = command(*args, **kwargs)
+            sys.stdout.flush()  # a full disk is found here and not at the interpreter's exit
         except KeyboardInterrupt:
             typer.echo("Interrupted.", err=True)
             code = 130
@@ -43,6 +46,9 @@ def _guarded(command: Callable[..., int]) -> Callable[..., None]:
         except BrokenPipeError:  # `emix sample ... | head`
             sys.stderr.close()
             code = 0
+        except OSError as error:
+            typer.echo(f"Error: reading or writing failed: {error.strerror or error}", err=True)
+            code = 2
         raise typer.Exit(code)
 
     return wrapper
@@ -111,7 +117,9 @@ def fit(
     stop: Annotated[
         str, typer.Option(help="`aitken`, `relative`, `parameters`, `mean-gain` or `iterations`.")
     ] = "aitken",
-    tol: Annotated[float, typer.Option(help="For aitken: log-likelihood still to be gained, total, in nats.")] = 1e-6,
+    tol: Annotated[
+        float | None, typer.Option(help="For aitken (1e-6): log-likelihood still to be gained, total, in nats.")
+    ] = None,
     max_iter: Annotated[int, typer.Option(help="Iterations at most, per start.")] = 10_000,
     n_init: Annotated[int, typer.Option(help="Number of random starts.")] = 10,
     n_jobs: Annotated[int, typer.Option(help="Threads; -1 for all cores.")] = -1,
@@ -199,5 +207,19 @@ def explain(
 
 
 def main() -> None:
-    """Entry point."""
-    app()
+    """Entry point. An interrupt exits with 130 wherever it arrives, also while the libraries are still loading."""
+    was_interrupted = False
+
+    def interrupt(number: int, frame: Any) -> None:
+        nonlocal was_interrupted
+        was_interrupted = True
+        signal.default_int_handler(number, frame)
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, interrupt)
+    try:
+        app()
+    except SystemExit as ending:
+        if was_interrupted and ending.code != 130:
+            raise SystemExit(130) from None
+        raise

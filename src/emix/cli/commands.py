@@ -20,7 +20,7 @@ from emix.cli.arguments import build_model, parse_start
 from emix.cli.progress import Progress
 from emix.data.knowledge import read_weights
 from emix.data.table import Table, read_table
-from emix.errors import ConvergenceWarning, ModelError
+from emix.errors import ConvergenceWarning, DataError, ModelError
 from emix.fitting.fit import draw_seed, whole_number
 from emix.fitting.worked import worked_iteration
 from emix.model import Mixture
@@ -53,7 +53,11 @@ class Request:
             "sample_weight": None if self.weights is None else table.column(self.weights),
         }
         if self.columns is not None:
-            table = table.select([name.strip() for name in self.columns.split(",")])
+            names = [name.strip() for name in self.columns.split(",")]
+            for name in names:
+                if names.count(name) > 1:
+                    raise DataError.repeated_column(column=name)
+            table = table.select(names)
         elif aside:
             table = table.without(*aside)
         start = parse_start(self.start)
@@ -64,7 +68,15 @@ class Request:
 
 
 def fit(
-    request: Request, *, stop: str, tol: float, max_iter: int, n_init: int, n_jobs: int, out: Path | None, as_json: bool
+    request: Request,
+    *,
+    stop: str,
+    tol: float | None,
+    max_iter: int,
+    n_init: int,
+    n_jobs: int,
+    out: Path | None,
+    as_json: bool,
 ) -> int:
     """Fit, print, save."""
     if out is not None:
@@ -171,9 +183,10 @@ def show(model_path: Path, *, as_json: bool) -> int:
     console.print(str(model), style="bold", markup=False, highlight=False)
     console.print()
     text.print_model(console, model, summary.get("expected_counts"))
-    if "stop_reason" in summary:
+    if summary:
         console.print()
-        text.print_summary(console, summary, StopReason(summary["stop_reason"]).sentence)
+        reasons = {str(reason): reason.sentence for reason in StopReason}
+        text.print_summary(console, summary, reasons.get(summary["stop_reason"], "ended for a reason unknown here"))
     return 0
 
 

@@ -49,4 +49,4 @@ def _refuse_text(table: Table, name: str) -> None:
     row = table.first_text(name)
     if row is not None:
         found = str(table.column(name)[row])
-        raise DataError.not_a_number(family="multivariate_normal", found=found, where=table.where(row), column=name)
+        raise DataError.not_a_number(family="normal", found=found, where=table.where(row), column=name)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from emix.block import Array, Level, Schema
+from emix.block import CHUNK_ROWS, Array, Level, Schema, Summary
 from emix.data.table import Cells, Table
 from emix.errors import DataError
 from emix.families import Support
 
 
-def encode(table: Table, support: Support, *, family: str, schema: Schema | None = None) -> tuple[Array, Schema]:
-    """Cells as numbers (n, d), NaN where missing, and the schema.
+def encode(table: Table, support: Support, *, family: str, schema: Schema | None = None) -> tuple[NDArray[Any], Schema]:
+    """Cells as numbers (n, d), NaN where missing, and the schema; not yet checked against the support.
 
     Parameters
     ----------
@@ -36,7 +37,8 @@ def encode(table: Table, support: Support, *, family: str, schema: Schema | None
         table = _counted(table, support)
     names = column_names(table, support, family=family, schema=schema)
     table = table if names == table.names else table.select(names)
-    own = len(names) - (support.bound_column is not None)
+    if table.matrix is not None and not support.is_categorical:
+        return table.matrix, Schema(names, (None,) * len(names))
     levels: list[tuple[Level, ...] | None] = []
     columns = []
     for j, (name, cells) in enumerate(zip(names, table.columns, strict=True)):
@@ -47,15 +49,39 @@ def encode(table: Table, support: Support, *, family: str, schema: Schema | None
         else:
             columns.append(_numbers(cells, name, family, table))
         levels.append(known)
-    x = _matrix(columns)
-    if not support.is_categorical:
-        _check_cells(x, own, support, family, table, names)
-    if not support.takes_missing and np.isnan(x).any():
-        row, column = np.argwhere(np.isnan(x))[0]
-        raise DataError.missing(
-            family=family, where=table.where(int(row)), column=names[column], n_bad=int(np.isnan(x).sum())
-        )
-    return x, Schema(names, tuple(levels))
+    return _matrix(columns), Schema(names, tuple(levels))
+
+
+def check_cells(
+    x: NDArray[Any], summary: Summary, support: Support, *, family: str, table: Table, names: tuple[str, ...]
+) -> None:
+    """Raise for the first cell outside the support.
+
+    The summary of the columns tells whether there is one; only then are the cells looked at one by one.
+    """
+    if not support.takes_missing and not summary.is_complete:
+        row, column = _first(np.isnan, x)
+        n_bad = int(summary.n_missing.sum())
+        raise DataError.missing(family=family, where=table.where(row), column=names[column], n_bad=n_bad)
+    if support.is_categorical:
+        return
+    own = len(names) - (support.bound_column is not None)
+    low, high = summary.minimum[:own], summary.maximum[:own]
+    is_inside = bool((low >= support.lower if support.lower_is_allowed else low > support.lower).all())
+    is_inside = is_inside and bool((high <= support.upper).all()) and not summary.n_infinite.any()
+    if support.is_whole:
+        is_inside = is_inside and not summary.n_fractional[:own].any()
+    if not is_inside or support.bound_column is not None:
+        _check_one_by_one(np.asarray(x, dtype=np.float64), own, support, family, table, names)
+
+
+def _first(test: Callable[[NDArray[Any]], NDArray[np.bool_]], x: NDArray[Any]) -> tuple[int, int]:
+    """Row and column of the first cell that passes the test, found chunk by chunk."""
+    for start in range(0, len(x), CHUNK_ROWS):
+        found = np.argwhere(test(x[start : start + CHUNK_ROWS]))
+        if len(found):
+            return start + int(found[0, 0]), int(found[0, 1])
+    return 0, 0
 
 
 def _counted(table: Table, support: Support) -> Table:
@@ -93,19 +119,7 @@ def column_names(table: Table, support: Support, *, family: str, schema: Schema 
 
 
 def _matrix(columns: Sequence[Array]) -> Array:
-    """Columns side by side, row after row; the columns of one row-major array are not copied."""
-    base = columns[0].base
-    if (
-        isinstance(base, np.ndarray)
-        and base.dtype == np.float64
-        and base.ndim == 2
-        and base.flags.c_contiguous
-        and base.shape == (len(columns[0]), len(columns))
-        and all(
-            column.base is base and column.ctypes.data == base.ctypes.data + 8 * j for j, column in enumerate(columns)
-        )
-    ):
-        return base
+    """Columns side by side, row after row."""
     x = np.empty((len(columns[0]), len(columns)))
     for j, column in enumerate(columns):
         x[:, j] = column
@@ -161,8 +175,7 @@ def _codes(cells: Cells, levels: tuple[Level, ...], name: str, table: Table) -> 
     return codes[inverse]
 
 
-def _check_cells(x: Array, own: int, support: Support, family: str, table: Table, names: tuple[str, ...]) -> None:
-    """Raise for the first cell outside the support."""
+def _check_one_by_one(x: Array, own: int, support: Support, family: str, table: Table, names: tuple[str, ...]) -> None:
     _refuse(np.isinf(x), x, "finite numbers", family, table, names)
     cells = x[:, :own]
     bad = (cells < support.lower) if support.lower_is_allowed else (cells <= support.lower)

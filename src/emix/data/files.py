@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import re
 from pathlib import Path
+from typing import Any
 
-from emix.data.table import Table, _from_frame, tosses
+from emix.data.table import Table, _from_frame, is_number, tosses
 from emix.errors import DataError
 
 HEAD_BYTES = 65_536
@@ -84,9 +85,14 @@ def _csv(path: Path, head: bytes) -> Table:
     import pyarrow.csv as pc
 
     delimiter = _delimiter(path, head)
-    parse = pc.ParseOptions(delimiter=delimiter, newlines_in_values=True)
-    options = {"null_values": MISSING, "strings_can_be_null": True, "true_values": ["true", "True", "TRUE"]}
+    # in a table of one column an empty line is a missing cell, not nothing
+    is_narrow = delimiter.encode() not in head.splitlines()[0]
+    parse = pc.ParseOptions(delimiter=delimiter, newlines_in_values=True, ignore_empty_lines=not is_narrow)
+    options: dict[str, Any] = {"null_values": MISSING, "strings_can_be_null": True}
+    options["true_values"] = ["true", "True", "TRUE"]
     options["false_values"] = ["false", "False", "FALSE"]
+    if delimiter == ";" and re.search(rb"(^|;)-?\d+,\d+(;|\r?$)", head, re.MULTILINE):
+        options["decimal_point"] = ","
     convert = pc.ConvertOptions(**options)
     read = pc.ReadOptions(block_size=1 << 24)
     try:
@@ -107,6 +113,8 @@ def _csv(path: Path, head: bytes) -> Table:
     if frame.num_rows == 0:
         raise DataError.empty_file(path)
     names = [name.strip() for name in frame.column_names]
+    if all(map(is_number, names)):
+        raise DataError.no_header(path, found=names)
     columns = [c.cast(pa.float64()) if pa.types.is_null(c.type) else c for c in frame.columns]
     if len(set(names)) < len(names):
         raise DataError.repeated_column(column=next(name for name in names if names.count(name) > 1))
@@ -148,9 +156,9 @@ def line_of_row(path: Path, row: int) -> int | None:
         return lines[row] if row < len(lines) else None
     with path.open(encoding="utf-8-sig", newline="") as text:
         reader = csv.reader(text, delimiter=_delimiter(path, head))
-        position = -2  # the header comes first
-        for cells in reader:
-            position += bool(cells)
+        position, is_narrow = -2, _delimiter(path, head).encode() not in head.splitlines()[0]
+        for cells in reader:  # the header comes first; empty lines are rows only in a table of one column
+            position += bool(cells) or is_narrow
             if position == row:
                 return reader.line_num
     return None

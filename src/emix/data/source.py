@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Self
@@ -12,11 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emix.block import CHUNK_ROWS, Array, Chunk, Expectation, Schema, Summary, mix
-from emix.data.encode import encode
+from emix.data.encode import check_cells, encode
 from emix.data.knowledge import Knowledge
+from emix.data.summary import summarize
 from emix.data.table import Table
 from emix.errors import DataError
 from emix.families import Family, Support
+from emix.threads import map_in_order
 
 LEAST_VARIANCE = 1e-280
 """A variance that is smaller, or larger than its inverse, leaves no room for the products that a fit forms."""
@@ -38,9 +39,10 @@ class InMemorySource:
         Their positions in the user's data, where some rows were left out.
     """
 
-    x: Array
+    x: NDArray[Any]
     weight: Array
     schema: Schema
+    summary: Summary
     n_components: int = 1
     knowledge: Knowledge | None = None
     rows: NDArray[np.intp] | None = None
@@ -54,10 +56,10 @@ class InMemorySource:
         """Rows that count."""
         return len(self.x)
 
-    @cached_property
+    @property
     def is_complete(self) -> bool:
         """No cell is missing."""
-        return not np.isnan(self.x).any()
+        return self.summary.is_complete
 
     def take(self, rows: NDArray[np.intp]) -> Self:
         """Only these rows."""
@@ -75,25 +77,24 @@ class InMemorySource:
             part = slice(start, start + CHUNK_ROWS)
             known = {} if self.knowledge is None else self.knowledge.part(part)
             base = None if self.log_bases is None else self.log_bases[i]
-            chunks.append(Chunk(self.x[part], self.weight[part], start, self.is_complete, log_base=base, **known))
+            chunks.append(
+                Chunk(self.x[part], self.weight[part], start, self.n_rows, self.is_complete, log_base=base, **known)
+            )
         return tuple(chunks)
 
     def with_log_base(self, family: Family) -> Self:
         """The same rows; the log base measure, which no parameter touches, is summed once for all iterations."""
-        sums = tuple(float(chunk.weight @ family.log_base_measure(chunk.x)) for chunk in self.chunks)
-        return replace(self, log_bases=sums)
+        if type(family).log_base_measure is Family.log_base_measure:  # it is 0
+            return replace(self, log_bases=(0.0,) * len(self.chunks))
+
+        def weighted(chunk: Chunk) -> float:
+            return float(chunk.weight @ family.log_base_measure(chunk.cells))
+
+        return replace(self, log_bases=tuple(map_in_order(weighted, list(self.chunks), self.n_jobs)))
 
     def sum_over_chunks(self, fn: Callable[[Chunk], Expectation]) -> Expectation:
         """Sum of fn(chunk), by a fixed tree: the same bits for any number of threads."""
-        if self.n_jobs > 1 and len(self.chunks) > 1:
-            with ThreadPoolExecutor(min(self.n_jobs, len(self.chunks))) as pool:
-                return tree_sum(list(pool.map(fn, self.chunks)))
-        return tree_sum([fn(chunk) for chunk in self.chunks])
-
-    @cached_property
-    def summary(self) -> Summary:
-        """Weighted moments of the columns, in two passes: accurate at any mean."""
-        return summarize(self.x, self.weight)
+        return tree_sum(map_in_order(fn, list(self.chunks), self.n_jobs))
 
     @cached_property
     def row_hash(self) -> NDArray[np.uint64]:
@@ -109,7 +110,7 @@ class InMemorySource:
 
         Rounded, so that the order in which the moments were summed does not decide between equally near centres.
         """
-        points = family.coordinates(self.x)
+        points = family.coordinates(np.asarray(self.x, dtype=np.float64))
         moments = summarize(points, self.weight)
         scale = np.sqrt(np.where(moments.variance > 0, moments.variance, 1.0))
         standard = (points - moments.mean) / scale
@@ -124,7 +125,7 @@ def hash_rows(x: Array) -> NDArray[np.uint64]:
     """64 bits per row (n, d) that depend on nothing but its cells; equal for equal rows."""
     h = np.zeros(len(x), dtype=np.uint64)
     for column in x.T:
-        cells = column + 0.0  # -0.0 becomes 0.0
+        cells = column.astype(np.float64) + 0.0  # -0.0 becomes 0.0
         bits = np.where(np.isnan(cells), np.nan, cells).view(np.uint64)
         h = mix(h ^ (bits + np.uint64(0x9E3779B97F4A7C15)))
     return h
@@ -135,27 +136,6 @@ def tree_sum(parts: list[Expectation]) -> Expectation:
     while len(parts) > 1:
         parts = [parts[i] + parts[i + 1] if i + 1 < len(parts) else parts[i] for i in range(0, len(parts), 2)]
     return parts[0]
-
-
-def summarize(x: Array, weight: Array) -> Summary:
-    """Weighted moments per column, missing cells left out; NaN for a column without an observed cell."""
-    seen = ~np.isnan(x)
-    is_complete = bool(seen.all())
-    filled = x if is_complete else np.where(seen, x, 0.0)
-    total = np.full(x.shape[1], weight.sum()) if is_complete else weight @ seen
-    with np.errstate(invalid="ignore", divide="ignore", over="ignore", under="ignore"):  # see `_check_columns`
-        mean = weight @ filled / total
-        centred = filled - mean if is_complete else np.where(seen, x - mean, 0.0)
-        variance = weight @ (centred * centred) / total
-    low = np.where(seen, x, np.inf).min(axis=0)
-    high = np.where(seen, x, -np.inf).max(axis=0)
-    variance = np.where(low == high, 0.0, variance)
-    log_mean, log_variance = np.full(x.shape[1], np.nan), np.full(x.shape[1], np.nan)
-    for j in np.flatnonzero((low > 0) & (low <= high)):
-        u, w = np.log(x[seen[:, j], j]), weight[seen[:, j]]
-        log_mean[j] = w @ u / w.sum()
-        log_variance[j] = w @ (u - log_mean[j]) ** 2 / w.sum()
-    return Summary(float(weight.sum()), mean, variance, low, high, log_mean, log_variance)
 
 
 def make_source(
@@ -179,14 +159,23 @@ def make_source(
         Whatever is wrong with the data, named by row and column.
     """
     schema = None if family.binding is None else family.binding.schema
-    x, schema = encode(table, family.support, family=family.name, schema=schema)
+    support = family.support
+    x, schema = encode(table, support, family=family.name, schema=schema)
     weight = np.ones(len(x)) if sample_weight is None else sample_weight
+    with_logs = support.lower == 0 and not support.lower_is_allowed
+    summary = summarize(x, weight, with_logs=with_logs, n_jobs=n_jobs)
+    check_cells(x, summary, support, family=family.name, table=table, names=schema.names)
+    source = InMemorySource(x, weight, schema, summary, n_components, knowledge, n_jobs=n_jobs, where=table.where)
     if not for_fit:
-        return InMemorySource(x, weight, schema, n_components, knowledge, n_jobs=n_jobs, where=table.where)
-    unobserved = says_nothing(x, family.support)
-    source = InMemorySource(
-        x, weight, schema, n_components, knowledge, n_unobserved=int(unobserved.sum()), n_jobs=n_jobs, where=table.where
-    ).take(np.flatnonzero((weight > 0) & ~unobserved))
+        return source
+    counts = weight > 0
+    if not summary.is_complete:
+        unobserved = says_nothing(x, support)
+        counts &= ~unobserved
+        source = replace(source, n_unobserved=int(unobserved.sum()))
+    if not counts.all():
+        source = source.take(np.flatnonzero(counts))
+        source = replace(source, summary=summarize(source.x, source.weight, with_logs=with_logs, n_jobs=n_jobs))
     _check_columns(source, family)
     return source
 
@@ -217,4 +206,4 @@ def plain_source(model: Any, table: Table, sample_weight: Array | None) -> InMem
     """Numbers as they are, for a user's own model: no family says what they should be."""
     x, schema = encode(table, ANYTHING, family=type(model).__name__)
     weight = np.ones(len(x)) if sample_weight is None else sample_weight
-    return InMemorySource(x, weight, schema)
+    return InMemorySource(x, weight, schema, summarize(x, weight))

@@ -32,6 +32,8 @@ class Table:
         The file that the table was read from, so that an error can name the line.
     is_tosses : bool
         The columns are the tosses of sequences of heads (1) and tails (0), NaN beyond the end of a shorter one.
+    matrix : ndarray of shape (n, d) or None
+        All columns at once, where the user gave a float array: it is read in place and never copied.
     """
 
     names: tuple[str, ...]
@@ -39,6 +41,7 @@ class Table:
     has_names: bool = True
     path: Path | None = None
     is_tosses: bool = False
+    matrix: NDArray[Any] | None = None
 
     @property
     def n_rows(self) -> int:
@@ -53,7 +56,9 @@ class Table:
 
     def select(self, names: Sequence[str]) -> Table:
         """These columns in this order."""
-        return replace(self, names=tuple(names), columns=tuple(self.column(name) for name in names))
+        if tuple(names) == self.names:
+            return self
+        return replace(self, names=tuple(names), columns=tuple(self.column(name) for name in names), matrix=None)
 
     def without(self, *names: str) -> Table:
         """All columns but these."""
@@ -79,7 +84,7 @@ class Table:
         """Of a table of tosses: the number of heads, and of tosses, per row."""
         items = np.stack(self.columns, axis=1)
         counts = (np.nansum(items, axis=1), (~np.isnan(items)).sum(axis=1).astype(np.float64))
-        return replace(self, names=("heads", "tosses"), columns=counts, is_tosses=False)
+        return replace(self, names=("heads", "tosses"), columns=counts, is_tosses=False, matrix=None)
 
 
 def read_table(data: Any) -> Table:
@@ -194,10 +199,14 @@ def _from_array(data: Any) -> Table:
         raise DataError.no_rows()
     if array.shape[1] == 0:
         raise DataError.no_columns(array.shape)
-    names = tuple(f"x{j}" for j in range(array.shape[1]))
-    return Table(
-        names, tuple(_cells(column, name) for column, name in zip(array.T, names, strict=True)), has_names=False
-    )
+    return from_matrix(array, tuple(f"x{j}" for j in range(array.shape[1])), has_names=False)
+
+
+def from_matrix(array: NDArray[Any], names: tuple[str, ...], *, has_names: bool) -> Table:
+    """A table over an array (n, d); float64 and float32 arrays are read in place."""
+    columns = tuple(_cells(column, name) for column, name in zip(array.T, names, strict=True))
+    is_float = array.dtype in (np.float64, np.float32)
+    return Table(names, columns, has_names=has_names, matrix=array if is_float else None)
 
 
 def _cells(values: Any, name: str) -> Cells:

@@ -11,8 +11,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from emix.block import Chunk, Expectation
+from emix.em.acceleration import Accelerator
 from emix.em.stopping import ParameterChange, StoppingRule
-from emix.errors import DegenerateError, InvariantError, ModelError
+from emix.errors import DegenerateError, EmixError, InvariantError, ModelError
 from emix.model import Audit, Model
 from emix.results import Record, StopReason
 
@@ -50,6 +51,7 @@ def run_em(
     *,
     stop: StoppingRule,
     max_iter: int,
+    accelerator: Accelerator | None = None,
     resumed: EMResult | None = None,
     on_iteration: Callable[[Record, Any], None] | None = None,
 ) -> EMResult:
@@ -62,9 +64,11 @@ def run_em(
     source : Source
         The rows.
     stop : StoppingRule
-        Asked after each pass.
+        Asked after each plain step.
     max_iter : int
-        EM maps at most, those of `resumed` included.
+        EM maps at most, leaps and those of `resumed` included.
+    accelerator : Accelerator, optional
+        Proposes leaps, where the model's statistics are a float array.
     resumed : EMResult, optional
         A run that ran out of iterations, to be continued as if it had not.
     on_iteration : callable, optional
@@ -75,39 +79,122 @@ def run_em(
     InvariantError
         The objective fell, or the expected counts do not add up to the total weight, or something is not finite.
     """
-    history = [] if resumed is None else list(resumed.history)
-    began = time.perf_counter() - (history[-1].seconds if history else 0.0)
+    run = _Run(source, stop, max_iter, on_iteration, resumed)
     if isinstance(stop, ParameterChange) and parameters_of(model) is None:
         raise ModelError.needs_parameters(model)
-
-    def evaluate(model: Model, previous: Model | None) -> tuple[Expectation, Audit]:
-        expectation = source.sum_over_chunks(model.expect)
-        audit = _audit(model, expectation)
-        change = _parameter_change(previous, model)
-        record = _record(history, expectation, audit, change, time.perf_counter() - began)
-        _check(record, expectation, audit)
-        history.append(record)
-        if on_iteration is not None:
-            on_iteration(record, model)
-        return expectation, audit
-
     if resumed is None:
-        expectation, audit = evaluate(model, None)
-        is_monotone = audit.is_monotone
+        expectation = run.evaluate(model, None)
     else:
-        model, expectation, is_monotone = resumed.model, resumed.expectation, resumed.is_monotone
+        model, expectation = resumed.model, resumed.expectation
     while True:
-        reason = stop(history)
-        if reason is None and history[-1].iteration >= max_iter:
-            reason = stop.at_limit
+        reason = run.ending()
         if reason is not None:
-            return EMResult(model, expectation, history, reason, is_monotone)
+            return EMResult(model, expectation, run.history, reason, run.is_monotone)
+        point = expectation.statistics
         try:
-            previous, model = model, model.maximize(expectation.statistics)
+            previous, model = model, model.maximize(point)
         except DegenerateError as error:
-            message = f"In iteration {len(history)} {error}"
-            return EMResult(model, expectation, history, StopReason.DEGENERATE, is_monotone, message)
-        expectation, audit = evaluate(model, previous)
+            message = f"In iteration {run.n_maps + 1} {error}"
+            return EMResult(model, expectation, run.history, StopReason.DEGENERATE, run.is_monotone, message)
+        expectation = run.evaluate(model, previous)
+        if accelerator is not None and _is_float_array(point):
+            model, expectation = run.leap(accelerator, point, model, expectation)
+
+
+class _Run:
+    """What a run carries along: the history, the count of maps, and how a pass is taken."""
+
+    def __init__(
+        self,
+        source: Source,
+        stop: StoppingRule,
+        max_iter: int,
+        on_iteration: Callable[[Record, Any], None] | None,
+        resumed: EMResult | None,
+    ) -> None:
+        self.source, self.stop, self.max_iter, self.on_iteration = source, stop, max_iter, on_iteration
+        self.history = [] if resumed is None else list(resumed.history)
+        self.n_maps = self.history[-1].iteration if self.history else -1
+        self.is_monotone = True if resumed is None else resumed.is_monotone
+        self.began = time.perf_counter() - (self.history[-1].seconds if self.history else 0.0)
+
+    def ending(self) -> StopReason | None:
+        """Why to stop here, if so."""
+        reason = self.stop(self.history)
+        return self.stop.at_limit if reason is None and self.n_maps >= self.max_iter else reason
+
+    def wants_plain(self) -> bool:
+        """Whether the rule asks for a plain step; a user's own rule need not know of leaps."""
+        return hasattr(self.stop, "wants_plain") and self.stop.wants_plain(self.history)
+
+    def evaluate(self, model: Model, previous: Model | None) -> Expectation:
+        """One pass, checked and recorded."""
+        expectation = self.source.sum_over_chunks(model.expect)
+        self.n_maps += 1
+        self.record(model, expectation, _parameter_change(previous, model))
+        return expectation
+
+    def record(self, model: Model, expectation: Expectation, change: float, *, step: float = 0.0) -> None:
+        """Check the invariants of a pass and add it to the history; `step` > 0 marks a leap."""
+        if not math.isfinite(expectation.log_likelihood):
+            raise InvariantError.not_finite(iteration=self.n_maps, found=expectation.log_likelihood)
+        audit = _audit(model, expectation)
+        self.is_monotone = audit.is_monotone
+        gain = expectation.log_likelihood - self.history[-1].log_likelihood if self.history else math.nan
+        record = Record(
+            self.n_maps,
+            float(expectation.log_likelihood),
+            float(gain),
+            change,
+            time.perf_counter() - self.began,
+            float(audit.noise),
+            float(expectation.weight),
+            step > 0,
+            step,
+        )
+        _check(record, expectation, audit)
+        self.history.append(record)
+        if self.on_iteration is not None:
+            self.on_iteration(record, model)
+
+    def leap(
+        self, accelerator: Accelerator, point: Any, model: Model, expectation: Expectation
+    ) -> tuple[Model, Expectation]:
+        """Try what the accelerator proposes; the plain step where it is refused or loses log-likelihood."""
+        if self.wants_plain():
+            return model, expectation
+        pair = (point, expectation.statistics)
+        while self.n_maps < self.max_iter:
+            with np.errstate(all="ignore"):
+                target = accelerator.propose(*pair)
+            if target is None or not np.isfinite(target).all():
+                break
+            self.n_maps += 1
+            far = _attempt(model, self.source, target, expectation.log_likelihood)
+            accelerator.told(far is not None)
+            if far is None:
+                break
+            model, expectation = far
+            self.record(model, expectation, math.nan, step=accelerator.step)
+            pair = (target, expectation.statistics)
+            if not accelerator.chains or self.wants_plain():
+                break
+        return model, expectation
+
+
+def _attempt(model: Model, source: Source, target: Any, floor: float) -> tuple[Model, Expectation] | None:
+    """The model at leapt statistics and its pass; None where these are no statistics, or log-likelihood is lost."""
+    with np.errstate(all="ignore"):
+        try:
+            far = model.maximize(target)
+            expectation = source.sum_over_chunks(far.expect)
+        except (EmixError, ArithmeticError, ValueError):
+            return None
+    return (far, expectation) if expectation.log_likelihood >= floor else None
+
+
+def _is_float_array(statistics: Any) -> bool:
+    return isinstance(statistics, np.ndarray) and statistics.dtype == np.float64
 
 
 def _audit(model: Model, expectation: Expectation) -> Audit:
@@ -115,16 +202,6 @@ def _audit(model: Model, expectation: Expectation) -> Audit:
         return model.audit(expectation)  # type: ignore[no-any-return]
     noise = 8 * float(np.finfo(np.float64).eps) * max(expectation.magnitude, abs(expectation.log_likelihood))
     return Audit(expectation.weight, noise, True)
-
-
-def _record(history: list[Record], expectation: Expectation, audit: Audit, change: float, seconds: float) -> Record:
-    if not math.isfinite(expectation.log_likelihood):
-        raise InvariantError.not_finite(iteration=len(history), found=expectation.log_likelihood)
-    gain = expectation.log_likelihood - history[-1].log_likelihood if history else math.nan
-    iteration = history[-1].iteration + 1 if history else 0
-    return Record(
-        iteration, expectation.log_likelihood, gain, change, seconds, float(audit.noise), float(expectation.weight)
-    )
 
 
 def _check(record: Record, expectation: Expectation, audit: Audit) -> None:

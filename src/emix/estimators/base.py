@@ -15,7 +15,7 @@ from sklearn.utils.validation import _check_feature_names, _check_n_features, ch
 
 from emix.block import Array
 from emix.data.knowledge import read_weights
-from emix.data.table import Table, read_table
+from emix.data.table import Table, from_matrix, read_table
 from emix.errors import ConvergenceWarning
 from emix.families import Family
 from emix.fitting import fit, sample, score_samples
@@ -45,10 +45,10 @@ class MixtureEstimator(DensityMixin, BaseEstimator):  # type: ignore[misc]
             ensure_min_samples=2 if reset and family.support.must_vary else 1,
         )
         names = getattr(self, "feature_names_in_", None)
-        columns = tuple(np.asarray(array).T)
         if names is None:
-            return Table(tuple(f"x{j}" for j in range(len(columns))), columns, has_names=False)
-        return Table(tuple(str(name) for name in names), columns)
+            names = [f"x{j}" for j in range(np.shape(array)[1])]
+        own = hasattr(self, "feature_names_in_")
+        return from_matrix(np.asarray(array), tuple(str(name) for name in names), has_names=own)
 
     def _run(self, model: Mixture, table: Table, **arguments: Any) -> FitResult:
         """`emix.fit`, with its warning as scikit-learn's."""

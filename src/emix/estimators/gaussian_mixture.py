@@ -119,6 +119,7 @@ class GaussianMixture(MixtureEstimator):
             max_iter=self.max_iter,
             n_init=self.n_init,
             random_state=self.random_state,
+            accelerate=False,
             on_iteration=self._report if self.verbose else None,
         )
         self._publish()

@@ -27,7 +27,7 @@ class MixtureModel(MixtureEstimator):
     family : Family or str, default='auto'
         Such as `Poisson()` or `'binomial(n_trials=10)'`. 'auto': one numeric column is Normal, several are one
         MultivariateNormal, true/false columns are Bernoulli, text columns Categorical.
-    start, stop, tol, max_iter, n_init, n_jobs, random_state
+    start, stop, tol, max_iter, n_init, n_jobs, random_state, accelerate
         As in `emix.fit`.
 
     Attributes
@@ -69,11 +69,12 @@ class MixtureModel(MixtureEstimator):
         family: Family | str = "auto",
         start: Any = None,
         stop: Any = "aitken",
-        tol: float = 1e-6,
+        tol: float | None = None,
         max_iter: int = 10_000,
         n_init: int = 10,
         n_jobs: int | None = None,
         random_state: Any = None,
+        accelerate: bool | str = True,
     ) -> None:
         self.n_components = n_components
         self.family = family
@@ -84,6 +85,7 @@ class MixtureModel(MixtureEstimator):
         self.n_init = n_init
         self.n_jobs = n_jobs
         self.random_state = random_state
+        self.accelerate = accelerate
 
     def fit(self, X: Any, y: Any = None, *, labels: Any = None, sample_weight: Any = None) -> Self:
         """Fit to the rows of X.
@@ -119,6 +121,7 @@ class MixtureModel(MixtureEstimator):
             n_init=self.n_init,
             n_jobs=self.n_jobs,
             random_state=self.random_state,
+            accelerate=self.accelerate,
         )
         model = self._model
         self.weights_ = model.latent.mixing_proportions

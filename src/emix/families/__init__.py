@@ -61,6 +61,9 @@ def parse(text: str) -> Family:
             keywords = {str(keyword.arg): _literal(keyword.value) for keyword in call.keywords}
         except (SyntaxError, ValueError) as error:
             raise ModelError.family_text(found=text, detail="not a name with literal arguments") from error
+    for name in ("fixed", "binding"):
+        if name in keywords:
+            raise ModelError.family_text(found=text, detail=f"'{name}' is no option of a family")
     try:
         return kind(*arguments, **keywords)
     except TypeError as error:
@@ -70,7 +73,9 @@ def parse(text: str) -> Family:
 
 def _literal(node: ast.expr) -> Any:
     """A literal; a bare word is text, so that a shell needs no second pair of quotes: `binomial(n_trials=tosses)`."""
-    return node.id if isinstance(node, ast.Name) else ast.literal_eval(node)
+    if isinstance(node, ast.Name):
+        return {"true": True, "false": False}.get(node.id.lower(), node.id)
+    return ast.literal_eval(node)
 
 
 __all__ = [

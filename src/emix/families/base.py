@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from emix.block import Array, Schema, Summary
 from emix.errors import DegenerateError, ModelError
+from emix.kernels.tiles import Tile
 from emix.spaces import Space
 
 Parameter = Any
@@ -220,9 +221,17 @@ class Family(ABC):
     def statistics(self, x: Array, *, is_complete: bool = False) -> Array:
         """T(x): (B, d) -> (D, B). With `is_complete` the last `n_observed` rows are left out: (D - n_observed, B)."""
 
+    def tile(self) -> Tile | None:
+        """The compiled filler that equals `statistics`; None if there is none."""
+        return None
+
     @abstractmethod
     def coefficients(self) -> Array:
         """(K, D): log p(x given k) = coefficients[k] . T(x) + log h(x)."""
+
+    def coefficient_sizes(self) -> Array:
+        """(K, D): what `coefficients` was computed from, before nearly equal terms cancelled; tells its rounding."""
+        return np.abs(self.coefficients())
 
     def log_base_measure(self, x: Array) -> Array:
         """Log h(x), (B,): the part that no parameter touches."""

@@ -14,10 +14,11 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from emix.block import Array, safe_log
+from emix.block import Array, safe_log, safe_log1m
 from emix.errors import ModelError
 from emix.families.base import Family, Parameter, Support, Work, share
 from emix.families.columnwise import by_column
+from emix.kernels.tiles import ITEMS, TOTALS, Tile
 from emix.spaces import PROBABILITY
 
 
@@ -39,6 +40,11 @@ class Bernoulli(Family):
     name = "bernoulli"
     spaces = {"probability": PROBABILITY}
     support = Support("0 or 1 (or true/false)", lower=0, upper=1, is_whole=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.shared, bool):
+            raise ModelError.argument(name="shared", requirement="True or False", found=self.shared)
 
     def _check_columns(self) -> None:
         d = 1 if self.shared else len(self.columns)
@@ -62,9 +68,13 @@ class Bernoulli(Family):
             return np.stack([ones.sum(axis=1), zeros.sum(axis=1)])
         return np.concatenate([ones.T, zeros.T])
 
+    def tile(self) -> Tile:
+        d = len(self.columns)
+        return Tile(TOTALS if self.shared else ITEMS, np.zeros(d), np.ones(d))
+
     def coefficients(self) -> Array:
         p = by_column(self.probability)
-        return np.concatenate([safe_log(p), safe_log(1 - p)], axis=1)
+        return np.concatenate([safe_log(p), safe_log1m(p)], axis=1)
 
     def _maximize(self, expected: Array) -> Self:
         ones, zeros = np.split(expected, 2, axis=1)

@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln
 
-from emix.block import Array, safe_log
+from emix.block import Array, safe_log, safe_log1m
 from emix.errors import ModelError
 from emix.families.base import Family, Parameter, Support, Work, share
+from emix.kernels.tiles import TRIALS, Tile
 from emix.spaces import PROBABILITY
 
 
@@ -42,7 +43,8 @@ class Binomial(Family):
     def __post_init__(self) -> None:
         super().__post_init__()
         n = self.n_trials
-        if isinstance(n, bool) or not (isinstance(n, str) or (isinstance(n, int | np.integer) and n >= 1)):
+        is_number = isinstance(n, int | np.integer) and not isinstance(n, bool) and 1 <= n <= 2**53
+        if not (isinstance(n, str) or is_number):
             raise ModelError.argument(name="n_trials", requirement="a whole number >= 1 or a column's name", found=n)
         if not isinstance(n, str):
             object.__setattr__(self, "n_trials", int(n))
@@ -81,8 +83,12 @@ class Binomial(Family):
         T = np.stack([heads, self._trials(x) - heads])
         return T if is_complete else np.where(np.isnan(T).any(axis=0), 0.0, T)
 
+    def tile(self) -> Tile:
+        n = 0.0 if isinstance(self.n_trials, str) else float(self.n_trials)
+        return Tile(TRIALS, np.array([n]), np.ones(1))
+
     def coefficients(self) -> Array:
-        return np.stack([safe_log(self.probability), safe_log(1 - self.probability)], axis=1)
+        return np.stack([safe_log(self.probability), safe_log1m(self.probability)], axis=1)
 
     def log_base_measure(self, x: Array) -> Array:
         n, heads = self._trials(x), x[:, 0]

@@ -15,6 +15,7 @@ from emix.block import Array
 from emix.errors import DegenerateError
 from emix.families.base import Parameter, Support, Work
 from emix.families.columnwise import ColumnwiseFamily, by_column
+from emix.kernels.tiles import VALUES, Tile
 from emix.spaces import POSITIVE
 
 
@@ -41,6 +42,10 @@ class Exponential(ColumnwiseFamily):
 
     def cell_statistics(self, x: Array) -> Array:
         return np.ascontiguousarray(x.T)[None]
+
+    def tile(self) -> Tile:
+        d = len(self.columns)
+        return Tile(VALUES, np.zeros(d), np.ones(d))
 
     def cell_coefficients(self) -> tuple[Array, Array]:
         rate = by_column(self.rate)

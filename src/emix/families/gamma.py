@@ -22,6 +22,8 @@ from emix.errors import DegenerateError, RootNotFoundError
 from emix.families.base import VARIANCE_FLOOR, Binding, Parameter, Support, Work
 from emix.families.columnwise import ColumnwiseFamily, by_column
 from emix.families.normal import LOG_2PI
+from emix.kernels.reference import excess_minus_log
+from emix.kernels.tiles import GAMMA, Tile
 from emix.spaces import POSITIVE
 
 MAX_NEWTON = 50
@@ -66,12 +68,21 @@ class Gamma(ColumnwiseFamily):
 
     def cell_statistics(self, x: Array) -> Array:
         excess = (x / self._scale() - 1).T
-        return np.stack([excess, excess - np.log1p(excess)])
+        return np.stack([excess, excess_minus_log(excess)])
+
+    def tile(self) -> Tile:
+        scale = self._scale()
+        return Tile(GAMMA, scale, scale)
 
     def cell_coefficients(self) -> tuple[Array, Array]:
         a, r = by_column(self.shape), by_column(self.rate) * self._scale()
         log_normaliser = log_normaliser_at_scale(a, r) - np.log(self._scale())
         return np.stack([(a - 1) - r, -(a - 1)], axis=1), log_normaliser
+
+    def coefficient_sizes(self) -> Array:
+        sizes, d = super().coefficient_sizes(), len(self.columns)
+        sizes[:, :d] += 2 * by_column(self.shape)  # the first coefficient is shape - 1 minus rate x scale, about equal
+        return sizes
 
     def cell_maximize(self, expected: Array, observed: Array) -> dict[str, Array]:
         excess, curve = expected[:, 0] / observed, expected[:, 1] / observed

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from emix.block import Array, safe_log
+from emix.block import Array, safe_log1m
 from emix.errors import ModelError
 from emix.families.base import Parameter, Support, Work
 from emix.families.columnwise import ColumnwiseFamily, by_column
+from emix.kernels.tiles import VALUES, Tile
 from emix.spaces import PROBABILITY
 
 
@@ -39,7 +40,7 @@ class Geometric(ColumnwiseFamily):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.first not in (0, 1):
+        if isinstance(self.first, bool) or self.first not in (0, 1):
             raise ModelError.argument(name="first", requirement="0 or 1", found=self.first)
         if self.probability is not None and not (self.probability > 0).all():
             raise ModelError.parameter(
@@ -58,9 +59,13 @@ class Geometric(ColumnwiseFamily):
     def cell_statistics(self, x: Array) -> Array:
         return np.ascontiguousarray(x.T - self.first)[None]
 
+    def tile(self) -> Tile:
+        d = len(self.columns)
+        return Tile(VALUES, np.full(d, float(self.first)), np.ones(d))
+
     def cell_coefficients(self) -> tuple[Array, Array]:
         p = by_column(self.probability)
-        return safe_log(1 - p)[:, None], np.log(p)
+        return safe_log1m(p)[:, None], np.log(p)
 
     def cell_maximize(self, expected: Array, observed: Array) -> dict[str, Array]:
         return {"probability": observed / (observed + expected[:, 0])}

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from emix.block import Array, Schema, Summary
 from emix.families.base import Binding, Parameter, Support
 from emix.families.normal import LocationScaleFamily, positive_or_one
+from emix.kernels.tiles import LOGARITHM
 from emix.spaces import POSITIVE, REAL
 
 
@@ -38,6 +39,7 @@ class LogNormal(LocationScaleFamily):
     support = Support("numbers > 0", lower=0, lower_is_allowed=False, must_vary=True)
     _mean_name = "log_mean"
     _variance_name = "log_variance"
+    _coordinate = LOGARITHM
 
     def _unit(self, x: Array) -> Array:
         return np.log(x)

@@ -17,6 +17,7 @@ from scipy.special import gammaln
 from emix.block import Array, safe_log
 from emix.errors import ModelError
 from emix.families.base import Family, Parameter, Support, Work, share
+from emix.kernels.tiles import VALUES, Tile
 from emix.spaces import SIMPLEX
 
 
@@ -51,6 +52,10 @@ class Multinomial(Family):
 
     def statistics(self, x: Array, *, is_complete: bool = False) -> Array:
         return np.asarray(x.T if is_complete else np.where(np.isnan(x).any(axis=1), 0.0, x.T))
+
+    def tile(self) -> Tile:
+        d = len(self.columns)
+        return Tile(VALUES, np.zeros(d), np.ones(d), takes_holes=False)
 
     def coefficients(self) -> Array:
         return safe_log(self.probabilities)

@@ -21,6 +21,7 @@ from emix.block import Array, Schema, Summary
 from emix.errors import DegenerateError, ModelError
 from emix.families.base import VARIANCE_FLOOR, Binding, Family, Parameter, Support, Work, share
 from emix.families.normal import LOG_2PI, positive_or_one
+from emix.kernels.tiles import PRODUCTS, SQUARES, Tile
 from emix.spaces import Space
 
 STRUCTURES = ("full", "tied", "diag", "spherical")
@@ -108,11 +109,13 @@ class MultivariateNormal(Family):
 
     name = "multivariate_normal"
     spaces = {"mean": MeanSpace(), "covariance": CovarianceSpace()}
-    support = Support("finite numbers", takes_missing=False, must_vary=True)
 
     def __post_init__(self) -> None:
         if self.structure not in STRUCTURES:
             raise ModelError.choice(what="covariance structure", found=self.structure, available=STRUCTURES)
+        added = self.added_variance
+        if isinstance(added, bool) or not isinstance(added, int | float) or not 0 <= added < np.inf:
+            raise ModelError.argument(name="added_variance", requirement="a finite number >= 0", found=added)
         super().__post_init__()
         if self.mean is not None and self.mean.ndim != 2:
             raise ModelError.parameter(
@@ -129,6 +132,10 @@ class MultivariateNormal(Family):
                 requirement=f"the shape {self.mean.shape + self.mean.shape[1:]}",
                 found=self.covariance.shape,
             )
+
+    @property
+    def support(self) -> Support:
+        return Support("finite numbers", takes_missing=False, must_vary=self.added_variance == 0)
 
     def space(self, name: str) -> Space:
         return CovarianceSpace(self.structure) if name == "covariance" else self.spaces[name]
@@ -184,6 +191,9 @@ class MultivariateNormal(Family):
         if not is_complete:
             T[-1] = 1.0
         return T
+
+    def tile(self) -> Tile:
+        return Tile(PRODUCTS if self._has_products else SQUARES, *self._about(len(self.columns)), takes_holes=False)
 
     def coefficients(self) -> Array:
         d = self.mean.shape[1]

@@ -19,6 +19,7 @@ from emix.block import Array, Schema, Summary
 from emix.errors import DegenerateError
 from emix.families.base import VARIANCE_FLOOR, Binding, Parameter, Support, Work
 from emix.families.columnwise import ColumnwiseFamily, by_column
+from emix.kernels.tiles import PLAIN, SQUARES, Tile
 from emix.spaces import POSITIVE, REAL
 
 LOG_2PI = float(np.log(2 * np.pi))
@@ -30,6 +31,7 @@ class LocationScaleFamily(ColumnwiseFamily):
     n_statistics = 2
     _mean_name = "mean"
     _variance_name = "variance"
+    _coordinate = PLAIN
 
     def _unit(self, x: Array) -> Array:
         """u: the cells in the coordinate that is normal."""
@@ -50,6 +52,9 @@ class LocationScaleFamily(ColumnwiseFamily):
         pivot, scale = self._about()
         y = ((self._unit(x) - pivot) / scale).T
         return np.stack([y, y * y])
+
+    def tile(self) -> Tile:
+        return Tile(SQUARES, *self._about(), coordinate=self._coordinate)
 
     def cell_coefficients(self) -> tuple[Array, Array]:
         m, v = self._moments()

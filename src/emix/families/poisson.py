@@ -15,6 +15,7 @@ from scipy.special import gammaln
 from emix.block import Array, safe_log
 from emix.families.base import Parameter, Support, Work
 from emix.families.columnwise import ColumnwiseFamily, by_column
+from emix.kernels.tiles import VALUES, Tile
 from emix.spaces import NONNEGATIVE
 
 
@@ -41,6 +42,10 @@ class Poisson(ColumnwiseFamily):
 
     def cell_statistics(self, x: Array) -> Array:
         return np.ascontiguousarray(x.T)[None]
+
+    def tile(self) -> Tile:
+        d = len(self.columns)
+        return Tile(VALUES, np.zeros(d), np.ones(d))
 
     def cell_coefficients(self) -> tuple[Array, Array]:
         rate = by_column(self.rate)

@@ -23,7 +23,7 @@ def advice(run: EMResult, starts: list[StartRecord], source: InMemorySource) -> 
     """Warnings, most serious first; empty where there is nothing to say."""
     model: Mixture = run.model
     S = run.expectation.statistics
-    found = [*_empty(model, S), *_equal(model, S), *_collapsed(model, S), *_disagreement(run, starts)]
+    found = [*_empty(model, S, source.n_rows), *_equal(model, S), *_collapsed(model, S), *_disagreement(run, starts)]
     n_failed = sum(start.stop_reason is StopReason.DEGENERATE for start in starts)
     if n_failed:
         first = next(start.message for start in starts if start.stop_reason is StopReason.DEGENERATE)
@@ -42,11 +42,12 @@ def name_of(model: Mixture, k: int) -> str:
     return str(k) if model.component_names is None else f"{k} ({model.component_names[k]})"
 
 
-def _empty(model: Mixture, S: Array) -> list[str]:
+def _empty(model: Mixture, S: Array, n_rows: int) -> list[str]:
+    """Components that hold less than a thousandth of an average row."""
     return [
         f"component {name_of(model, k)} is empty: its expected count is {count:.2g}. Ask for fewer components."
         for k, count in enumerate(S[:, 0])
-        if count < 0.5 and count < 0.5 * S[:, 0].sum() / len(S)
+        if count < 1e-3 * S[:, 0].sum() / max(n_rows, len(S))
     ]
 
 
@@ -57,11 +58,12 @@ def _equal(model: Mixture, S: Array) -> list[str]:
     mean T under j); with the counts it bounds what the complete-data log-likelihood would lose by merging the two.
     """
     K, C, counts = len(S), model.family.coefficients(), S[:, 0]
-    if K == 1 or not (counts > 0).all():
+    alive = np.flatnonzero(counts > 1e-8 * counts.sum())
+    if len(alive) < 2 or model.family.fixed.issuperset(model.family.spaces):
         return []
-    means = S[:, 1:] / counts[:, None]
+    means = S[:, 1:] / np.maximum(counts, 1e-300)[:, None]
     group = np.arange(K)
-    for i, j in itertools.combinations(range(K), 2):
+    for i, j in itertools.combinations(alive, 2):
         difference = np.where((C[i] > -1e25) & (C[j] > -1e25), C[i] - C[j], np.sign(C[i] - C[j]) * 1e3)
         divergence = float(difference @ (means[i] - means[j]))
         if counts[i] * counts[j] / (counts[i] + counts[j]) * divergence / 2 < EQUAL:

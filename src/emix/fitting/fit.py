@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from threading import Event
 from typing import Any
 from warnings import warn
 
@@ -14,6 +14,7 @@ import numpy as np
 from emix.data.knowledge import read_labels, read_weights
 from emix.data.source import InMemorySource, make_source, plain_source
 from emix.data.table import Table, read_table
+from emix.em.acceleration import ACCELERATORS, Accelerator
 from emix.em.driver import EMResult, run_em
 from emix.em.stopping import StoppingRule, stopping_rule
 from emix.errors import ConvergenceWarning, DataError, FitError, ImpossibleRowError, ModelError
@@ -21,6 +22,7 @@ from emix.fitting.advice import advice
 from emix.fitting.starting import Start, make_starts
 from emix.model import Mixture, Model
 from emix.results import FitResult, Record, StartRecord, StopReason
+from emix.threads import blas_limited, map_in_order
 
 SHORT_RUN = 10
 """Iterations of a short run: enough for the first, steep part of the climb."""
@@ -51,11 +53,12 @@ def fit(
     sample_weight: Any = None,
     start: Any = None,
     stop: str | StoppingRule = "aitken",
-    tol: float = 1e-6,
+    tol: float | None = None,
     max_iter: int = 10_000,
     n_init: int = 10,
     n_jobs: int | None = None,
     random_state: Any = None,
+    accelerate: bool | str = True,
     on_iteration: OnIteration | None = None,
 ) -> FitResult:
     """Fit a latent-variable model by expectation maximization.
@@ -77,9 +80,9 @@ def fit(
         the model's parameters where it has them, else 'short-runs', or 'k-means++' for `n_init=1`.
     stop : {'aitken', 'relative', 'parameters', 'mean-gain', 'iterations'} or StoppingRule, default='aitken'
         When to stop; see `emix.em.stopping`.
-    tol : float, default=1e-6
-        For 'aitken' the log-likelihood still to be gained, total, in nats: estimates lie within sqrt(2 tol) standard
-        errors of the optimum. The other rules say what it means for them.
+    tol : float, optional
+        For 'aitken' (1e-6) the log-likelihood still to be gained, total, in nats: estimates lie within sqrt(2 tol)
+        standard errors of the optimum. The other rules say what it means for them, and have defaults of their own.
     max_iter : int, default=10000
         EM maps per start.
     n_init : int, default=10
@@ -88,6 +91,9 @@ def fit(
         Threads; None means 1, -1 all cores. The result has the same bits for any number.
     random_state : int, numpy Generator or RandomState, optional
         Seed of the starts; the result's `seed` repeats them.
+    accelerate : bool or {'squarem', 'daarem'}, default=True
+        Leap ahead where plain EM is slow, never to a lower log-likelihood; True means 'daarem'. Each leap costs one
+        EM map. With stop='iterations' all maps are plain.
     on_iteration : callable, optional
         Called with a `Pass` (start, n_starts, record, model) after each pass.
 
@@ -116,6 +122,7 @@ def fit(
     rule = stopping_rule(stop, tol)
     max_iter = whole_number("max_iter", max_iter, least=0)
     n_init = whole_number("n_init", n_init, least=1)
+    method = acceleration(accelerate if stop != "iterations" else False)
     threads, seed = n_threads(n_jobs), draw_seed(random_state)
     table = read_table(data)
     weight = read_weights(sample_weight, n_rows=table.n_rows, table=table)
@@ -127,7 +134,8 @@ def fit(
         model, source = prepare(model, table, labels=labels, weight=weight, n_jobs=threads)
         starts = make_starts(model, source, table, start, n_init=n_init, seed=seed)
     try:
-        runs = _run(starts, source, rule, max_iter, threads, on_iteration)
+        with blas_limited():
+            runs = _run(starts, source, rule, max_iter, threads, method, on_iteration)
     except ImpossibleRowError as error:
         row = error.row if source.rows is None else int(source.rows[error.row])
         raise ImpossibleRowError.at(row, source.where(row)) from error
@@ -171,10 +179,11 @@ def _run(
     rule: StoppingRule,
     max_iter: int,
     n_jobs: int,
+    method: Callable[[], Accelerator] | None,
     on_iteration: OnIteration | None,
 ) -> list[EMResult | None]:
     """Run each start to its end; short runs first where the starts ask for them. None for a start that failed."""
-    side_by_side = min(n_jobs, len(starts))
+    side_by_side, is_over = min(n_jobs, len(starts)), Event()
     if side_by_side > 1:
         source = replace(source, n_jobs=1)
 
@@ -184,16 +193,22 @@ def _run(
             return None
 
         def tell(record: Record, model: Any) -> None:
+            if is_over.is_set():  # the user interrupted: a run in a thread of its own ends at its next pass
+                raise KeyboardInterrupt
             if on_iteration is not None:
                 on_iteration(Pass(index, len(starts), record, model))
 
-        return run_em(model, source, stop=rule, max_iter=limit, resumed=before, on_iteration=tell)
+        accelerator = None if method is None else method()
+        return run_em(
+            model, source, stop=rule, max_iter=limit, accelerator=accelerator, resumed=before, on_iteration=tell
+        )
 
     def run_all(indices: Sequence[int], limit: int, before: dict[int, EMResult]) -> list[EMResult | None]:
-        if side_by_side == 1 or len(indices) == 1:
-            return [run(i, limit, before.get(i)) for i in indices]
-        with ThreadPoolExecutor(side_by_side) as pool:
-            return list(pool.map(lambda i: run(i, limit, before.get(i)), indices))
+        try:
+            return map_in_order(lambda i: run(i, limit, before.get(i)), indices, side_by_side)
+        except BaseException:
+            is_over.set()
+            raise
 
     everything = range(len(starts))
     if not starts[0].is_short or max_iter <= SHORT_RUN or len(starts) == 1:
@@ -263,6 +278,22 @@ def _best(runs: list[EMResult]) -> EMResult:
     highest = max(runs, key=lambda run: run.log_likelihood)
     noise = TIE * highest.history[-1].noise
     return next(run for run in runs if run.log_likelihood >= highest.log_likelihood - noise)
+
+
+def acceleration(accelerate: bool | str) -> Callable[[], Accelerator] | None:
+    """What makes an accelerator for each run; None for plain EM.
+
+    Raises
+    ------
+    ModelError
+        The name is unknown.
+    """
+    if accelerate is False or accelerate is None:
+        return None
+    name = "daarem" if accelerate is True else accelerate
+    if name not in ACCELERATORS:
+        raise ModelError.choice(what="acceleration", found=name, available=ACCELERATORS)
+    return ACCELERATORS[name]
 
 
 def whole_number(name: str, value: Any, *, least: int) -> int:

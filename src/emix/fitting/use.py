@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emix.block import Array, Chunk, Expectation
+from emix.block import Array, Chunk, Expectation, Schema
 from emix.data.knowledge import read_labels, read_weights
 from emix.data.source import InMemorySource, make_source, says_nothing
+from emix.data.summary import summarize
 from emix.data.table import read_table
 from emix.errors import ImpossibleRowError, ModelError
 from emix.fitting.fit import draw_seed, whole_number
@@ -97,7 +98,7 @@ def score_samples(model: Mixture, data: Any) -> Array:
     """
     model, source = prepared(model, data)
     scores = [
-        reference.log_evidence(model.log_joint(chunk)) + model.family.log_base_measure(chunk.x)
+        reference.log_evidence(model.log_joint(chunk)) + model.family.log_base_measure(chunk.cells)
         for chunk in source.chunks
     ]
     return np.concatenate(scores)
@@ -177,16 +178,13 @@ def _n_columns(model: Mixture) -> int:
 
 def bind_to_names(model: Mixture, names: tuple[str, ...]) -> Mixture:
     """Bind a model without data: columns by name, levels 0, 1, ... for a categorical family."""
-    from emix.block import Schema, Summary
-
     d = len(names)
     levels: tuple[Any, ...] = (None,) * d
     if model.family.support.is_categorical:
         value = model.family.parameters["probabilities"]
         arrays = value if isinstance(value, tuple) else (value,)
         levels = tuple(tuple(range(one.shape[1])) for one in arrays)
-    zeros, ones = np.zeros(d), np.ones(d)
-    return model.bind(Schema(names, levels), Summary(1.0, zeros, ones, zeros, ones, zeros, ones))
+    return model.bind(Schema(names, levels), summarize(np.array([[-1.0] * d, [1.0] * d]), np.full(2, 0.5)))
 
 
 def prepared(
@@ -206,7 +204,7 @@ def prepared(
 
 
 def _log_prob(model: Mixture, chunk: Chunk) -> Array:
-    return (model.family.log_prob(chunk.x) + model.family.log_base_measure(chunk.x)).T
+    return (model.family.log_prob(chunk.cells) + model.family.log_base_measure(chunk.cells)).T
 
 
 def _responsibilities(model: Mixture, chunk: Chunk) -> Array:

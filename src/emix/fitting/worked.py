@@ -67,8 +67,8 @@ def _outcomes(model: Mixture, data: Any, labels: Any, sample_weight: Any) -> tup
     for chunk in source.chunks:
         rows = np.flatnonzero((first >= chunk.start) & (first < chunk.start + len(chunk.x)))
         here = first[rows] - chunk.start
-        log_base = model.family.log_base_measure(chunk.x[here])
-        likelihood = np.exp(model.family.log_prob(chunk.x[here]) + log_base).T
+        log_base = model.family.log_base_measure(chunk.cells[here])
+        likelihood = np.exp(model.family.log_prob(chunk.cells[here]) + log_base).T
         log_joint = model.log_joint(chunk)[:, here]
         joint = np.exp(log_joint + log_base).T
         resp = reference.responsibilities(log_joint)[0].T

@@ -1,0 +1,125 @@
+"""From a chunk and coefficients to sums, by the compiled kernel. Imports Numba only when it is first asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emix.kernels import reference
+from emix.kernels.tiles import LEVELS, Tile
+
+Array = NDArray[np.float64]
+
+COMPILE_FROM = 1_000_000
+"""Rows x components x statistics from which a pass is compiled: below it NumPy needs some milliseconds, and a first
+fit on a small file never waits for a compiler."""
+TILE_BYTES = 384 * 1024
+"""Of one tile: a good part of a core's L2 cache, which the log joint and the responsibilities share."""
+NO_LABELS = np.zeros(0, dtype=np.int64)
+NO_KNOWLEDGE = np.zeros((0, 0))
+
+
+class Sums(NamedTuple):
+    """What a pass over a chunk adds up: S (K, D) and four scalars; `impossible` is a row or -1."""
+
+    statistics: Array
+    log_likelihood: float
+    magnitude: float
+    weight: float
+    log_map: float
+    impossible: int
+
+
+def expect(
+    x: NDArray[Any],
+    weight: Array,
+    labels: NDArray[np.int64] | None,
+    log_q: Array | None,
+    coefficients: Array,
+    tile: Tile,
+    has_holes: bool,
+) -> Sums:
+    """E-step over the rows of x (n, d) with coefficients (K, D), both in the tile's own layout.
+
+    Parameters
+    ----------
+    x : ndarray of shape (n, d)
+        float64 or float32, any strides; level codes for an index tile.
+    weight : ndarray of shape (n,)
+        Row weights.
+    labels : ndarray of shape (n,) or None
+        Known component, -1 where unknown.
+    log_q : ndarray of shape (n, K) or None
+        Log of what multiplies p(z = k) for each row.
+    coefficients : ndarray of shape (K, D)
+        Of the tile's statistics.
+    tile : Tile
+        The filler.
+    has_holes : bool
+        A missing cell is possible; the tile then ends with its counts of observed cells.
+    """
+    kernel = compiled()
+    K, D = coefficients.shape
+    known = NO_LABELS if labels is None else labels
+    log_q = NO_KNOWLEDGE if log_q is None else log_q
+    if tile.kind == LEVELS:
+        Ct = np.zeros((D, -(-K // 8) * 8))
+        Ct[:, :K] = coefficients.T
+        offsets = tile.shift.astype(np.int64)
+        with interruptible():
+            St, sums, bad = kernel.expect_levels(x, weight, known, log_q, Ct, K, offsets, 256)
+        return Sums(np.ascontiguousarray(St[:, :K].T), sums[0], sums[1], sums[2], sums[3], bad)
+    C = np.zeros((-(-K // 4) * 4, D))
+    C[:K] = coefficients
+    rows = tile_rows(D)
+    with interruptible():
+        S, sums, bad = kernel.expect_dense(
+            x, weight, known, log_q, C, K, tile.kind, tile.coordinate, tile.shift, 1 / tile.scale, has_holes, rows
+        )
+    return Sums(S[:K], sums[0], sums[1], sums[2], sums[3], bad)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """An interrupt that arrives inside compiled code comes out as a SystemError; make it an interrupt again."""
+    try:
+        yield
+    except SystemError as error:
+        if isinstance(error.__cause__, KeyboardInterrupt):
+            raise KeyboardInterrupt from error
+        raise
+
+
+def scan(x: NDArray[Any], weight: Array, *, is_large: bool) -> Array:
+    """A first look at a chunk: see `reference.scan`."""
+    if not is_large:
+        return reference.scan(x, weight)
+    out = np.zeros((8, x.shape[1]))
+    with interruptible():
+        compiled().scan(x, weight, out)
+    return out
+
+
+def pack(x: NDArray[Any], minimum: Array, stride: NDArray[np.int64], missing: NDArray[np.int64]) -> NDArray[np.int64]:
+    """One whole number per row (n,), equal for equal rows of whole numbers."""
+    codes = np.empty(len(x), dtype=np.int64)
+    with interruptible():
+        compiled().pack(x, minimum, stride, missing, codes)
+    return codes
+
+
+def tile_rows(n_statistics: int) -> int:
+    """Rows per tile: as many as keep it in the L2 cache, a multiple of 32 between 32 and 512."""
+    return int(np.clip(TILE_BYTES // (8 * n_statistics) // 32 * 32, 32, 512))
+
+
+def compiled() -> ModuleType:
+    """The compiled kernels."""
+    from emix.kernels import compiled
+
+    return compiled

@@ -1,0 +1,24 @@
+"""What a tile of statistics holds, by name: how a family tells the compiled kernel to fill it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+VALUES, SQUARES, PRODUCTS, TOTALS, TRIALS, GAMMA, ITEMS, LEVELS = range(8)
+"""Kinds of tiles: see `_fill` in compiled.py; LEVELS are index tiles, one level code per cell."""
+PLAIN, LOGARITHM = range(2)
+"""Which coordinate y is of: x, or log x."""
+
+
+class Tile(NamedTuple):
+    """A filler and its constants: y = (u - shift) / scale, u = x or log x."""
+
+    kind: int
+    shift: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    coordinate: int = PLAIN
+    takes_holes: bool = True
+    """Whether the filler knows what a missing cell means; otherwise such data take the NumPy path."""
