@@ -17,8 +17,17 @@ from emix.data.summary import summarize
 from emix.data.table import Table
 from emix.errors import DataError
 from emix.families import Family, Support
+from emix.kernels import dispatch
 from emix.threads import map_in_order
 
+COLLAPSE_FROM = 256
+"""Rows from which it is looked whether they repeat."""
+SAMPLED = 16_384
+"""Rows that are looked at for that."""
+COUNTED = 1 << 22
+"""Different packed rows that are counted in a table rather than sorted."""
+PACK_FROM = 1_000_000
+"""Cells from which packing is compiled."""
 LEAST_VARIANCE = 1e-280
 """A variance that is smaller, or larger than its inverse, leaves no room for the products that a fit forms."""
 ANYTHING = Support("numbers")
@@ -55,6 +64,61 @@ class InMemorySource:
     def n_rows(self) -> int:
         """Rows that count."""
         return len(self.x)
+
+    def sample(self, n: int, seed: int) -> Self:
+        """About n distinct rows with their weights; all rows where there are no more.
+
+        Drawn by a seeded hash of their content: neither order nor repetition changes which.
+        """
+        if self.n_rows <= n:
+            return self
+        rank = mix(self.row_hash ^ np.uint64(seed))
+        return self.take(np.flatnonzero(rank <= np.partition(rank, n - 1)[n - 1]))
+
+    def collapsed(self) -> Self:
+        """Rows that repeat, in cells and in known label, as one row with their weights added; decided from a sample."""
+        if self.n_rows < COLLAPSE_FROM or (self.knowledge is not None and self.knowledge.labels is None):
+            return self
+        step = max(1, self.n_rows // SAMPLED)
+        some = hash_rows(np.asarray(self.x[::step], dtype=np.float64))
+        if 4 * len(np.unique(some)) > len(some):
+            return self
+        codes, n_codes = self._codes()
+        if n_codes is None:
+            _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
+            weight = np.bincount(inverse.ravel(), weights=self.weight).astype(np.float64)
+        else:  # few enough to count: no sort
+            total = np.bincount(codes, weights=self.weight, minlength=n_codes)
+            position = np.empty(n_codes, dtype=np.intp)
+            position[codes[::-1]] = np.arange(self.n_rows - 1, -1, -1)
+            present = np.flatnonzero(total > 0)
+            weight, first = total[present].astype(np.float64), position[present]
+        return replace(self.take(first), weight=weight)
+
+    def _codes(self) -> tuple[NDArray[Any], int | None]:
+        """One whole number per row, equal for equal rows; and how many there can be, where few enough to count."""
+        known = None if self.knowledge is None else self.knowledge.labels
+        summary = self.summary
+        if not summary.n_fractional.any() and not summary.n_infinite.any():
+            sizes = summary.maximum - summary.minimum + 1 + (summary.n_missing > 0)
+            n_labels = 1 if known is None else self.n_components + 1
+            n_codes = float(np.prod(sizes)) * n_labels
+            if n_codes <= max(COUNTED, 2 * self.n_rows):
+                strides = np.concatenate([[1], np.cumprod(sizes)[:-1]]).astype(np.int64)
+                parts = [slice(i, i + CHUNK_ROWS) for i in range(0, self.n_rows, CHUNK_ROWS)]
+                missing = (sizes - 1).astype(np.int64)
+                is_large = self.x.size >= PACK_FROM
+                packed = map_in_order(
+                    lambda part: dispatch.pack(self.x[part], summary.minimum, strides, missing, is_large=is_large),
+                    parts,
+                    self.n_jobs,
+                )
+                codes = np.concatenate(packed)
+                if known is not None:
+                    codes += (known + 1) * int(np.prod(sizes))
+                return codes, int(n_codes)
+        key = self.row_hash
+        return (key if known is None else mix(key ^ (known + 1).astype(np.uint64))), None
 
     @property
     def is_complete(self) -> bool:
@@ -101,9 +165,11 @@ class InMemorySource:
         """64 bits per row that depend on nothing but its cells."""
         return hash_rows(self.x)
 
-    def n_distinct(self) -> int:
-        """Number of distinct rows."""
-        return len(np.unique(self.row_hash))
+    def n_distinct(self, enough: int) -> int:
+        """Number of distinct rows, counted no further than `enough`."""
+        some = hash_rows(np.asarray(self.x[: 64 * enough + 1024], dtype=np.float64))
+        found = len(np.unique(some))
+        return found if found >= enough or len(some) == self.n_rows else len(np.unique(self.row_hash))
 
     def coordinates(self, family: Family) -> Array:
         """(n, e) standardised coordinates for starts; a missing one is at the mean.

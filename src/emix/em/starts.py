@@ -17,6 +17,7 @@ from emix.model import Mixture
 
 METHODS = ("k-means++", "random", "short-runs")
 SAMPLE_ROWS = 10_000
+"""Distinct rows on which starts are seeded and short runs are run."""
 LLOYD_STEPS = 5
 BLUR = 0.05
 """Share of each start's responsibilities that is spread over all components: a component that was seeded on a single
@@ -84,9 +85,6 @@ def seed_centres(pool: Pool, K: int, seed: int, *, spread: bool, given: Array | 
     with probability proportional to weight times squared distance to the nearest centre. Otherwise rows at random.
     `given` (k, e) are centres that are known already, from labelled rows.
     """
-    if len(pool.key) > SAMPLE_ROWS:  # drawn in proportion to weight, so that each row of the sample weighs the same
-        sample = np.sort(race(pool, pool.weight, seed, 0, SAMPLE_ROWS))
-        pool = Pool(pool.points[sample], np.ones(len(sample)), pool.key[sample], pool.inverse)
     centres = np.empty((0, pool.points.shape[1])) if given is None else given
     nearest = np.full(len(pool.key), np.inf)
     for centre in centres:

@@ -16,6 +16,7 @@ from emix.data.source import InMemorySource, make_source, plain_source
 from emix.data.table import Table, read_table
 from emix.em.acceleration import ACCELERATORS, Accelerator
 from emix.em.driver import EMResult, run_em
+from emix.em.starts import SAMPLE_ROWS
 from emix.em.stopping import StoppingRule, stopping_rule
 from emix.errors import ConvergenceWarning, DataError, FitError, ImpossibleRowError, ModelError
 from emix.fitting.advice import advice
@@ -127,15 +128,18 @@ def fit(
     table = read_table(data)
     weight = read_weights(sample_weight, n_rows=table.n_rows, table=table)
     if not isinstance(model, Mixture):
-        source = plain_source(model, table, weight)
+        sample = source = plain_source(model, table, weight)
         starts = [Start("given", one) for one in (start if isinstance(start, list | tuple) else [start or model])]
     else:
         model = _with_binding_of(model, start)
         model, source = prepare(model, table, labels=labels, weight=weight, n_jobs=threads)
-        starts = make_starts(model, source, table, start, n_init=n_init, seed=seed)
+        rows, source = source, source.collapsed().with_log_base(model.family)
+        sample = source.sample(SAMPLE_ROWS, seed)
+        sample = sample if sample is source else sample.with_log_base(model.family)
+        starts = make_starts(model, rows, sample, table, start, n_init=n_init, seed=seed)
     try:
         with blas_limited():
-            runs = _run(starts, source, rule, max_iter, threads, method, on_iteration)
+            runs = _run(starts, source, sample, rule, max_iter, threads, method, on_iteration)
     except ImpossibleRowError as error:
         row = error.row if source.rows is None else int(source.rows[error.row])
         raise ImpossibleRowError.at(row, source.where(row)) from error
@@ -166,31 +170,38 @@ def prepare(
         model = replace(model, component_names=known.names)
     source = make_source(table, model.family, n_components=K, knowledge=known, sample_weight=weight, n_jobs=n_jobs)
     if not (source.knowledge is not None and source.knowledge.is_everything):
-        n_distinct = source.n_distinct()
+        n_distinct = source.n_distinct(K)
         if n_distinct < K:
             raise DataError.too_few_distinct(n_distinct=n_distinct, n_rows=source.n_rows, n_components=K)
-    model = model.bind(source.schema, source.summary)
-    return model, source.with_log_base(model.family)
+    return model.bind(source.schema, source.summary), source
 
 
 def _run(
     starts: list[Start],
     source: InMemorySource,
+    sample: InMemorySource,
     rule: StoppingRule,
     max_iter: int,
     n_jobs: int,
     method: Callable[[], Accelerator] | None,
     on_iteration: OnIteration | None,
 ) -> list[EMResult | None]:
-    """Run each start to its end; short runs first where the starts ask for them. None for a start that failed."""
-    side_by_side, is_over = min(n_jobs, len(starts)), Event()
-    if side_by_side > 1:
-        source = replace(source, n_jobs=1)
+    """Run each start to its end; short runs first where the starts ask for them. None for a start that failed.
 
-    def run(index: int, limit: int, before: EMResult | None = None) -> EMResult | None:
+    Short runs see the sample alone where the data are larger, and only the best of them then sees everything.
+    """
+    is_sampled = sample is not source
+    side_by_side, is_over = min(n_jobs, len(starts)), Event()
+    sample = replace(sample, n_jobs=1)
+
+    def run(
+        index: int, limit: int, before: EMResult | None = None, rows: InMemorySource | None = None
+    ) -> EMResult | None:
         model = starts[index].model if before is None else before.model
         if model is None:
             return None
+        rows = (replace(source, n_jobs=1) if side_by_side > 1 else source) if rows is None else rows
+        resumed = None if is_sampled else before
 
         def tell(record: Record, model: Any) -> None:
             if is_over.is_set():  # the user interrupted: a run in a thread of its own ends at its next pass
@@ -200,12 +211,16 @@ def _run(
 
         accelerator = None if method is None else method()
         return run_em(
-            model, source, stop=rule, max_iter=limit, accelerator=accelerator, resumed=before, on_iteration=tell
+            model, rows, stop=rule, max_iter=limit, accelerator=accelerator, resumed=resumed, on_iteration=tell
         )
 
-    def run_all(indices: Sequence[int], limit: int, before: dict[int, EMResult]) -> list[EMResult | None]:
+    def run_all(
+        indices: Sequence[int], limit: int, before: dict[int, EMResult], rows: InMemorySource | None = None
+    ) -> list[EMResult | None]:
+        if len(indices) == 1 and rows is None:  # alone: its chunks side by side instead
+            rows = source
         try:
-            return map_in_order(lambda i: run(i, limit, before.get(i)), indices, side_by_side)
+            return map_in_order(lambda i: run(i, limit, before.get(i), rows), indices, side_by_side)
         except BaseException:
             is_over.set()
             raise
@@ -213,12 +228,17 @@ def _run(
     everything = range(len(starts))
     if not starts[0].is_short or max_iter <= SHORT_RUN or len(starts) == 1:
         return run_all(everything, max_iter, {})
-    runs = run_all(everything, SHORT_RUN, {})
-    unfinished = {i: one for i, one in enumerate(runs) if one is not None and one.stop_reason is rule.at_limit}
+    runs = run_all(everything, SHORT_RUN, {}, sample)
+    unfinished = {
+        i: one
+        for i, one in enumerate(runs)
+        if one is not None and (one.stop_reason is rule.at_limit or (is_sampled and _has_ended(one)))
+    }
     ranking = sorted(unfinished, key=lambda i: -unfinished[i].log_likelihood)
-    n_best = -(-len(starts) // CONTINUED_SHARE)
+    n_best = 1 if is_sampled else -(-len(starts) // CONTINUED_SHARE)
     for i in unfinished:
-        runs[i] = replace(unfinished[i], stop_reason=StopReason.SHORT_RUN)
+        message = f"on a sample of {sample.n_rows:,} distinct rows" if is_sampled else ""
+        runs[i] = replace(unfinished[i], stop_reason=StopReason.SHORT_RUN, message=message)
     for indices in (ranking[:n_best], ranking[n_best:]):
         for i, ended in zip(indices, run_all(indices, max_iter, unfinished), strict=True):
             runs[i] = ended

@@ -11,7 +11,7 @@ from emix.block import Array
 from emix.data.knowledge import read_labels
 from emix.data.source import InMemorySource
 from emix.data.table import Table
-from emix.em.starts import METHODS, distinct_rows, model_from_responsibilities, seeded_responsibilities
+from emix.em.starts import METHODS, Pool, distinct_rows, model_from_responsibilities, seeded_responsibilities
 from emix.errors import DataError, DegenerateError, ModelError
 from emix.model import Mixture
 
@@ -27,9 +27,9 @@ class Start:
 
 
 def make_starts(
-    model: Mixture, source: InMemorySource, table: Table, start: Any, *, n_init: int, seed: int
+    model: Mixture, rows: InMemorySource, sample: InMemorySource, table: Table, start: Any, *, n_init: int, seed: int
 ) -> list[Start]:
-    """All starts of a fit.
+    """All starts of a fit: from the user's labels for the rows as they are, or seeded on a sample of distinct rows.
 
     Raises
     ------
@@ -45,21 +45,23 @@ def make_starts(
     if isinstance(start, list | tuple) and len(start) > 0 and all(isinstance(one, Mixture) for one in start):
         return [Start("given", _with_parameters(model, one)) for one in start]
     if not isinstance(start, str):
-        return [_from_array(model, source, table, start)]
+        return [_from_array(model, rows, table, start)]
     if start not in METHODS:
         raise ModelError.choice(what="start", found=start, available=METHODS)
-    is_certain = source.knowledge is not None and source.knowledge.is_everything
+    is_certain = rows.knowledge is not None and rows.knowledge.is_everything
     n_starts = 1 if model.n_components == 1 or is_certain else n_init
-    return [_seeded(model, source, start, index, seed) for index in range(n_starts)]
+    points = sample.coordinates(model.family)
+    pool = distinct_rows(points, sample.weight, sample.row_hash)
+    return [_seeded(model, sample, points, pool, start, index, seed) for index in range(n_starts)]
 
 
-def _seeded(model: Mixture, source: InMemorySource, method: str, index: int, seed: int) -> Start:
+def _seeded(
+    model: Mixture, source: InMemorySource, points: Array, pool: Pool, method: str, index: int, seed: int
+) -> Start:
     own_seed = int(np.random.SeedSequence([seed, index]).generate_state(1, np.uint64)[0])
     is_short = method == "short-runs"
     spread = method == "k-means++" or (is_short and index % 2 == 0)  # short runs alternate, for variety
     label = method if not is_short else f"short run from {'k-means++' if spread else 'random'}"
-    points = source.coordinates(model.family)
-    pool = distinct_rows(points, source.weight, source.row_hash)
     resp = seeded_responsibilities(source, points, pool, own_seed, spread=spread)
     return _attempt(label, model, source, resp, is_short=is_short)
 

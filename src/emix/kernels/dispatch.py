@@ -105,8 +105,13 @@ def scan(x: NDArray[Any], weight: Array, *, is_large: bool) -> Array:
     return out
 
 
-def pack(x: NDArray[Any], minimum: Array, stride: NDArray[np.int64], missing: NDArray[np.int64]) -> NDArray[np.int64]:
+def pack(
+    x: NDArray[Any], minimum: Array, stride: NDArray[np.int64], missing: NDArray[np.int64], *, is_large: bool
+) -> NDArray[np.int64]:
     """One whole number per row (n,), equal for equal rows of whole numbers."""
+    if not is_large:
+        steps = np.where(np.isnan(x), missing, np.asarray(x, dtype=np.float64) - minimum)
+        return steps.astype(np.int64) @ stride
     codes = np.empty(len(x), dtype=np.int64)
     with interruptible():
         compiled().pack(x, minimum, stride, missing, codes)
