@@ -177,8 +177,8 @@ class Mixture:
     @cached_property
     def _sizes(self) -> Array:
         """(K, 1 + D) sizes of what the coefficients were computed from."""
-        own = self.family.coefficient_sizes()
-        return np.concatenate([np.abs(self.latent.coefficients())[:, None], own], axis=1)
+        full = self._coefficients[0]
+        return np.concatenate([np.abs(full[:, :1]), self.family.coefficient_sizes(full[:, 1:])], axis=1)
 
     def _tile(self, chunk: Chunk) -> Array:
         """T with row 0: (1 + D, B), or without the observed counts for a complete chunk."""

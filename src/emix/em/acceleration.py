@@ -158,21 +158,20 @@ def _slowest(X: Array, F: Array) -> float:
 
 
 def _damping(d: Array, uf: Array, target: float) -> float:
-    """Lambda at which the squared norm of the damped solution is `target` times that of the undamped one."""
-    keep = d > 1e-14 * d[0]
-    d, uf = d[keep], uf[keep]
-    whole = float(((uf / d) ** 2).sum())
-    low, high = 0.0, float(d[0] ** 2)
+    """Lambda at which the squared norm of the damped solution is `target` times that of the undamped one, to 1 %.
 
-    def norm(x: float) -> float:
-        return float(((d * uf / (d**2 + x)) ** 2).sum())
-
-    while norm(high) > target * whole and high < 1e300:
-        high *= 10
-    for _ in range(60):
+    By bisection of its logarithm on plain numbers: there are at most ten, for which NumPy's calls cost more.
+    """
+    pairs = [(a * a, (a * u) ** 2) for a, u in zip(d.tolist(), uf.tolist(), strict=True)]
+    wanted = target * sum(top / (square * square) for square, top in pairs)
+    largest = pairs[0][0]
+    low, high = math.log(1e-20 * largest), math.log(1e10 * largest)
+    while high - low > 0.01:
         middle = (low + high) / 2
-        low, high = (middle, high) if norm(middle) > target * whole else (low, middle)
-    return (low + high) / 2
+        damping = math.exp(middle)
+        is_large = sum(top / (square + damping) ** 2 for square, top in pairs) > wanted
+        low, high = (middle, high) if is_large else (low, middle)
+    return math.exp(low)
 
 
 ACCELERATORS: dict[str, Callable[[], Accelerator]] = {"squarem": Squarem, "daarem": Daarem}

@@ -229,9 +229,9 @@ class Family(ABC):
     def coefficients(self) -> Array:
         """(K, D): log p(x given k) = coefficients[k] . T(x) + log h(x)."""
 
-    def coefficient_sizes(self) -> Array:
-        """(K, D): what `coefficients` was computed from, before nearly equal terms cancelled; tells its rounding."""
-        return np.abs(self.coefficients())
+    def coefficient_sizes(self, coefficients: Array) -> Array:
+        """(K, D): what these were computed from, before nearly equal terms cancelled; tells their rounding."""
+        return np.abs(coefficients)
 
     def log_base_measure(self, x: Array) -> Array:
         """Log h(x), (B,): the part that no parameter touches."""

@@ -79,8 +79,8 @@ class Gamma(ColumnwiseFamily):
         log_normaliser = log_normaliser_at_scale(a, r) - np.log(self._scale())
         return np.stack([(a - 1) - r, -(a - 1)], axis=1), log_normaliser
 
-    def coefficient_sizes(self) -> Array:
-        sizes, d = super().coefficient_sizes(), len(self.columns)
+    def coefficient_sizes(self, coefficients: Array) -> Array:
+        sizes, d = super().coefficient_sizes(coefficients), len(self.columns)
         sizes[:, :d] += 2 * by_column(self.shape)  # the first coefficient is shape - 1 minus rate x scale, about equal
         return sizes
 

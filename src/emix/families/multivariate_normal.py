@@ -45,7 +45,7 @@ class CovarianceSpace(Space):
     def contains(self, value: Array) -> bool:
         if value.ndim != 3 or value.shape[1] != value.shape[2] or not np.isfinite(value).all():
             return False
-        if not np.allclose(value, value.transpose(0, 2, 1), rtol=1e-8, atol=0):
+        if not (np.abs(value - value.transpose(0, 2, 1)) <= 1e-8 * np.abs(value)).all():
             return False
         try:
             np.linalg.cholesky(value)
@@ -326,6 +326,10 @@ class MultivariateNormal(Family):
 
 def cholesky_pivots(C: Array) -> Array:
     """Variance of each column given those before it, (d,); from the first that is not positive on, what is left."""
+    try:
+        return np.asarray(np.diagonal(np.linalg.cholesky(C)) ** 2)
+    except np.linalg.LinAlgError:
+        pass  # not positive definite: find out in which column
     A, d = np.array(C, dtype=np.float64), len(C)
     pivots = np.zeros(d)
     for j in range(d):
