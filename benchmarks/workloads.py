@@ -45,8 +45,9 @@ def gaussian(n: int, d: int, K: int, kind: str) -> Callable[[bool], Workload]:
             pooled = np.cov(x.T)
             start = pooled if kind == "full" else np.diag(np.diag(pooled))
             family = emix.MultivariateNormal(means, np.repeat(start[None], K, 0), structure=kind)
-            ours = _fit(emix.Mixture(family), x, stop="iterations", max_iter=10)
-            others = peers.gaussian(x, means, start, kind, iterations=10)
+            iterations = 2 if tiny else 10
+            ours = _fit(emix.Mixture(family), x, stop="iterations", max_iter=iterations)
+            others = peers.gaussian(x, means, start, kind, iterations=iterations)
             return {"emix": ours, **others}
 
         n_statistics = 1 + d + (d * (d + 1) // 2 if kind == "full" else d)

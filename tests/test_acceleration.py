@@ -35,7 +35,7 @@ def test_death_notices_need_a_tenth_of_the_passes(start, proportions):
         leapt = passes(model, NOTICES, sample_weight=DAYS, accelerate=method)
         assert leapt.n_iter <= 160
         assert_allclose(np.sort(leapt.model.family.rate), [1.2560951012662, 2.6634043566619], rtol=1e-7)
-    assert passes(model, NOTICES, sample_weight=DAYS).n_iter <= 100
+    assert passes(model, NOTICES, sample_weight=DAYS).n_iter <= 130
 
 
 def slow_problems():

@@ -350,6 +350,8 @@ class DegenerateError(FitError):
     """A component lost its spread or its rows; ends one start, not the fit."""
 
     component: int = -1
+    weight: float = 0.0
+    """Of the rows that it rests on."""
 
     @classmethod
     def collapsed(cls, *, component: int, column: str, ratio: float, weight: float) -> Self:
@@ -357,7 +359,7 @@ class DegenerateError(FitError):
             f"component {component} collapsed: its variance of '{column}' fell to {ratio:.1e} of the whole column's, "
             f"on rows of total weight {weight:.6g}."
         )
-        error.component = component
+        error.component, error.weight = component, weight
         return error
 
     @classmethod

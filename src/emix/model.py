@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from emix.block import Array, Chunk, Expectation, Schema, Summary, safe_log
 from emix.errors import ImpossibleRowError, ModelError
-from emix.families import Family
+from emix.families import Family, Work
 from emix.kernels import dispatch, reference
-from emix.kernels.tiles import Tile
+from emix.kernels.tiles import ITEMS, VALUES, Tile
 from emix.latent import IndependentDraws
 
 
@@ -202,6 +202,18 @@ class Mixture:
             return S
         return np.concatenate([S, np.repeat(S[:, :1], self.family.n_observed, axis=1)], axis=1)
 
+    def log_prob(self, x: Array) -> Array:
+        """Log p(x given k) without the base measure: (B, d) -> (K, B)."""
+        return self.family.log_prob(x)
+
+    def raw_statistics(self, statistics: Array) -> Array:
+        """Expected statistics (K, 1 + D) in the units of the data."""
+        return np.concatenate([statistics[:, :1], self.family.raw_statistics(statistics[:, 1:])], axis=1)
+
+    def work(self, statistics: Array) -> tuple[Work, ...]:
+        """How the M-step arrives at the family's parameters, line by line."""
+        return self.family.work(statistics[:, 1:])
+
     def expect(self, chunk: Chunk) -> Expectation:
         """E-step on some rows.
 
@@ -231,13 +243,22 @@ class Mixture:
     def _expect_compiled(self, chunk: Chunk, tile: Tile) -> Expectation:
         """The same by the compiled kernel, which never holds more than a tile of responsibilities."""
         coefficients = self._coefficients[chunk.is_complete]
+        is_halved = tile.kind == ITEMS and chunk.is_complete and bool((coefficients > -1e25).all())
+        if is_halved:  # a zero is a row without a one: half the statistics tell all
+            ones, zeros = np.split(coefficients[:, 1:], 2, axis=1)
+            coefficients = np.concatenate(
+                [coefficients[:, :1] + zeros.sum(axis=1, keepdims=True), ones - zeros], axis=1
+            )
+            tile = tile._replace(kind=VALUES)
         log_q = None if chunk.knowledge is None else safe_log(chunk.knowledge)
         sums = dispatch.expect(chunk.x, chunk.weight, chunk.labels, log_q, coefficients, tile, not chunk.is_complete)
         if sums.impossible >= 0:
             raise ImpossibleRowError.at(chunk.start + sums.impossible)
-        base = self._log_base(chunk)
+        base, S = self._log_base(chunk), sums.statistics
+        if is_halved:
+            S = np.concatenate([S, np.maximum(S[:, :1] - S[:, 1:], 0.0)], axis=1)
         return Expectation(
-            self._unfolded(sums.statistics, chunk.is_complete),
+            self._unfolded(S, chunk.is_complete),
             sums.log_likelihood + base,
             sums.weight,
             sums.magnitude + abs(base),

@@ -121,7 +121,7 @@ class Daarem:
         self.step = _slowest(X, F)
         f = self.steps[-1]
         U, d, Vt = np.linalg.svd(F, full_matrices=False)
-        if not d[-1] > 1e-14 * d[0]:
+        if not (d[-1] > 1e-14 * d[0] and d[-1] > 1e-140):  # the steps are all alike, or there are none any more
             return None
         target = 1 / (1 + self.alpha ** (self.kappa - self.successes))
         uf = U.T @ f
@@ -163,7 +163,7 @@ def _damping(d: Array, uf: Array, target: float) -> float:
     By bisection of its logarithm on plain numbers: there are at most ten, for which NumPy's calls cost more.
     """
     pairs = [(a * a, (a * u) ** 2) for a, u in zip(d.tolist(), uf.tolist(), strict=True)]
-    wanted = target * sum(top / (square * square) for square, top in pairs)
+    wanted = target * float(((uf / d) ** 2).sum())
     largest = pairs[0][0]
     low, high = math.log(1e-20 * largest), math.log(1e10 * largest)
     while high - low > 0.01:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -38,6 +38,8 @@ class EMResult:
     stop_reason: StopReason
     is_monotone: bool = True
     message: str = ""
+    collapsed_weight: float = 0.0
+    """Of the rows of the component that collapsed, if one did."""
 
     @property
     def log_likelihood(self) -> float:
@@ -95,7 +97,8 @@ def run_em(
             previous, model = model, model.maximize(point)
         except DegenerateError as error:
             message = f"In iteration {run.n_maps + 1} {error}"
-            return EMResult(model, expectation, run.history, StopReason.DEGENERATE, run.is_monotone, message)
+            ended = EMResult(model, expectation, run.history, StopReason.DEGENERATE, run.is_monotone, message)
+            return replace(ended, collapsed_weight=error.weight)
         expectation = run.evaluate(model, previous)
         if accelerator is not None and _is_float_array(point):
             model, expectation = run.leap(accelerator, point, model, expectation)

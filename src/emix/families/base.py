@@ -27,6 +27,9 @@ VARIANCE_FLOOR = 1e-10
 """A variance below this share of the whole column's is a collapse. Statistics are taken about a pivot, so at this
 share (a standard deviation of 1e-5 of the column's) a variance still has six correct digits."""
 
+RESOLUTION = 1e-14
+"""A standard deviation below this share of the mean is below what the numbers themselves resolve."""
+
 
 @dataclass(frozen=True)
 class Support:
@@ -57,6 +60,9 @@ class Binding:
     schema: Schema
     pivot: Array
     scale: Array
+    is_own: bool = False
+    """Pivot and scale are a component's own: a variance that falls below the floor is put there instead of refused. The
+    next pass sees it in the narrower scale, so that it goes on falling while there is something to gain."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -278,6 +284,15 @@ class Family(ABC):
     def space(self, name: str) -> Space:
         """The space of one parameter of this very family, where it depends on an option."""
         return self.spaces[name]
+
+    @property
+    def can_be_centred(self) -> bool:
+        """Whether `centred` exists: statistics taken about the component's own mean, in its own scale."""
+        return False
+
+    def centred(self) -> Self:
+        """The same family of one component, bound with its own mean and spread as pivot and scale."""
+        raise ModelError.argument(name="family", requirement="one that can be centred", found=self.name)
 
     # -- unconstrained coordinates, for standard errors ---------------------------------------------------------------
 

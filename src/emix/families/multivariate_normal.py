@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from emix.block import Array, Schema, Summary
 from emix.errors import DegenerateError, ModelError
-from emix.families.base import VARIANCE_FLOOR, Binding, Family, Parameter, Support, Work, share
+from emix.families.base import RESOLUTION, VARIANCE_FLOOR, Binding, Family, Parameter, Support, Work, share
 from emix.families.normal import LOG_2PI, positive_or_one
 from emix.kernels.tiles import PRODUCTS, SQUARES, Tile
 from emix.spaces import Space
@@ -192,6 +192,15 @@ class MultivariateNormal(Family):
             T[-1] = 1.0
         return T
 
+    @property
+    def can_be_centred(self) -> bool:
+        return self.structure != "tied"
+
+    def centred(self) -> Self:
+        schema = self.binding.schema if self.binding is not None else None
+        scale = np.sqrt(np.diagonal(self.covariance[0]))
+        return self if schema is None else replace(self, binding=Binding(schema, self.mean[0], scale, True))
+
     def tile(self) -> Tile:
         return Tile(PRODUCTS if self._has_products else SQUARES, *self._about(len(self.columns)), takes_holes=False)
 
@@ -224,6 +233,9 @@ class MultivariateNormal(Family):
         values: dict[str, Any] = {} if "mean" in self.fixed else {"mean": pivot + scale * m}
         if "covariance" not in self.fixed:
             scatter = self._scatter(expected[:, d:-1], count, m, about)
+            if self.binding is not None and self.binding.is_own and (scale > RESOLUTION * np.abs(pivot)).all():
+                least = 2 * VARIANCE_FLOOR * count.sum()
+                scatter = scatter + (least * np.eye(d) if self._has_products else least) * (_least(scatter) < least)
             values["covariance"] = self._covariance(scatter, count, scale)
         return replace(self, **values)
 
@@ -322,6 +334,11 @@ class MultivariateNormal(Family):
     def narrowness(self) -> tuple[Array, tuple[str, ...]]:
         scale = self._about(self.mean.shape[1])[1]
         return np.stack([cholesky_pivots(C) for C in self.covariance / np.outer(scale, scale)]), self.columns
+
+
+def _least(scatter: Array) -> float:
+    """The smallest eigenvalue of a component's scatter (1, d, d), or its smallest sum of squares (1, d)."""
+    return float(np.linalg.eigvalsh(scatter)[0, 0] if scatter.ndim == 3 else scatter.min())
 
 
 def cholesky_pivots(C: Array) -> Array:

@@ -9,7 +9,7 @@ Source: Casella & Berger (2002), Statistical Inference, 2nd ed., sections 3.3 an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from emix.block import Array, Schema, Summary
 from emix.errors import DegenerateError
-from emix.families.base import VARIANCE_FLOOR, Binding, Parameter, Support, Work
+from emix.families.base import RESOLUTION, VARIANCE_FLOOR, Binding, Parameter, Support, Work
 from emix.families.columnwise import ColumnwiseFamily, by_column
 from emix.kernels.tiles import PLAIN, SQUARES, Tile
 from emix.spaces import POSITIVE, REAL
@@ -48,6 +48,15 @@ class LocationScaleFamily(ColumnwiseFamily):
             return np.zeros(1), np.ones(1)
         return self.binding.pivot, self.binding.scale
 
+    @property
+    def can_be_centred(self) -> bool:
+        return True
+
+    def centred(self) -> Self:
+        mean, variance = (by_column(getattr(self, name))[0] for name in (self._mean_name, self._variance_name))
+        schema = self.binding.schema if self.binding is not None else None
+        return self if schema is None else replace(self, binding=Binding(schema, mean, np.sqrt(variance), True))
+
     def cell_statistics(self, x: Array) -> Array:
         pivot, scale = self._about()
         y = ((self._unit(x) - pivot) / scale).T
@@ -73,6 +82,8 @@ class LocationScaleFamily(ColumnwiseFamily):
             v = second - m * m
             values[self._mean_name] = pivot + scale * m
         if self._variance_name not in self.fixed:
+            if self.binding is not None and self.binding.is_own and (scale > RESOLUTION * np.abs(pivot)).all():
+                v = np.maximum(v, VARIANCE_FLOOR)
             if not (v > VARIANCE_FLOOR).all():
                 k, j = np.argwhere(~(v > VARIANCE_FLOOR))[0]
                 raise DegenerateError.collapsed(

@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 
 from emix.block import Array
+from emix.centred import CentredMixture
 from emix.data.source import InMemorySource
 from emix.em.driver import EMResult
 from emix.model import Mixture
@@ -14,6 +15,8 @@ from emix.results import StartRecord, StopReason
 
 NARROW = 1e-4
 """A variance below this share of the column's (a standard deviation of 1 %) is pointed out."""
+FEW_ROWS = 10
+"""Rows per column and one more, of average weight, from which a narrow component is believed."""
 EQUAL = 0.01
 """Nats: two components are called equal if the log-likelihood, even were the labels known, would not lose more by
 merging them. Components that differ by one standard error of one parameter would lose 1/2."""
@@ -23,7 +26,9 @@ def advice(run: EMResult, starts: list[StartRecord], source: InMemorySource) -> 
     """Warnings, most serious first; empty where there is nothing to say."""
     model: Mixture = run.model
     S = run.expectation.statistics
-    found = [*_empty(model, S, source.n_rows), *_equal(model, S), *_collapsed(model, S), *_disagreement(run, starts)]
+    found = [*_empty(model, S, source.n_rows), *_collapsed(model, S, source), *_disagreement(run, starts)]
+    if not isinstance(model, CentredMixture):  # whose components lie far apart, or are narrow
+        found[:0] = _equal(model, S)
     n_failed = sum(start.stop_reason is StopReason.DEGENERATE for start in starts)
     if n_failed:
         first = next(start.message for start in starts if start.stop_reason is StopReason.DEGENERATE)
@@ -81,11 +86,13 @@ def _equal(model: Mixture, S: Array) -> list[str]:
     return found
 
 
-def _collapsed(model: Mixture, S: Array) -> list[str]:
+def _collapsed(model: Mixture, S: Array, source: InMemorySource) -> list[str]:
+    """Components that are very narrow, and on few rows."""
+    few = FEW_ROWS * (len(model.family.columns) + 1) * S[:, 0].sum() / source.n_rows
     ratio, names = model.family.narrowness()
     found = []
     for k in range(len(ratio)):
-        if ratio.shape[1] and ratio[k].min() < NARROW:
+        if ratio.shape[1] and ratio[k].min() < NARROW and S[k, 0] < few:
             j = int(ratio[k].argmin())
             found.append(
                 f"the variance of component {name_of(model, k)} has nearly collapsed: in '{names[j]}' it is "

@@ -11,13 +11,14 @@ from warnings import warn
 
 import numpy as np
 
+from emix.centred import CentredMixture, centred, plain
 from emix.data.knowledge import read_labels, read_weights
 from emix.data.source import InMemorySource, make_source, plain_source
 from emix.data.table import Table, read_table
 from emix.em.acceleration import ACCELERATORS, Accelerator
 from emix.em.driver import EMResult, run_em
 from emix.em.starts import SAMPLE_ROWS
-from emix.em.stopping import StoppingRule, stopping_rule
+from emix.em.stopping import Aitken, StoppingRule, stopping_rule
 from emix.errors import ConvergenceWarning, DataError, FitError, ImpossibleRowError, ModelError
 from emix.fitting.advice import advice
 from emix.fitting.starting import Start, make_starts
@@ -25,6 +26,8 @@ from emix.model import Mixture, Model
 from emix.results import FitResult, Record, StartRecord, StopReason
 from emix.threads import blas_limited, map_in_order
 
+MANY_ROWS = 10
+"""Rows per column and one more that a component needs for its narrowness to be believed."""
 SHORT_RUN = 10
 """Iterations of a short run: enough for the first, steep part of the climb."""
 TIE = 8
@@ -201,7 +204,7 @@ def _run(
         if model is None:
             return None
         rows = (replace(source, n_jobs=1) if side_by_side > 1 else source) if rows is None else rows
-        resumed = None if is_sampled else before
+        resumed = None if is_sampled or isinstance(model, CentredMixture) else before
 
         def tell(record: Record, model: Any) -> None:
             if is_over.is_set():  # the user interrupted: a run in a thread of its own ends at its next pass
@@ -210,9 +213,12 @@ def _run(
                 on_iteration(Pass(index, len(starts), record, model))
 
         accelerator = None if method is None else method()
-        return run_em(
+        done = run_em(
             model, rows, stop=rule, max_iter=limit, accelerator=accelerator, resumed=resumed, on_iteration=tell
         )
+        if not _needs_centring(done, rows, rule):
+            return done
+        return run_em(centred(done.model), rows, stop=rule, max_iter=limit, on_iteration=tell)
 
     def run_all(
         indices: Sequence[int], limit: int, before: dict[int, EMResult], rows: InMemorySource | None = None
@@ -247,6 +253,21 @@ def _run(
     return runs
 
 
+def _needs_centring(run: EMResult, source: InMemorySource, rule: StoppingRule) -> bool:
+    """The guard of the pivoted sums: rounding above a tenth of the tolerance, or a collapse that rests on many rows.
+
+    A component of many rows that is narrow beside the distance to the others is no collapse, only out of reach of
+    statistics about one pivot for all.
+    """
+    model = run.model
+    if not isinstance(model, Mixture) or isinstance(model, CentredMixture) or not model.family.can_be_centred:
+        return False
+    if run.stop_reason is StopReason.DEGENERATE:
+        average = float(source.weight.sum()) / source.n_rows
+        return run.collapsed_weight >= MANY_ROWS * (len(source.schema.names) + 1) * average
+    return isinstance(rule, Aitken) and run.history[-1].noise > rule.tol / 10
+
+
 def _has_ended(run: EMResult | None) -> bool:
     """Whether a run led to a model to return."""
     return run is not None and run.stop_reason not in (StopReason.DEGENERATE, StopReason.SHORT_RUN)
@@ -271,7 +292,7 @@ def _result(
     best = _best(ended)
     is_mixture = isinstance(best.model, Mixture)
     result = FitResult(
-        best.model,
+        plain(best.model) if is_mixture else best.model,
         best.log_likelihood,
         best.history,
         best.stop_reason,

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emix.block import Array, Chunk, Expectation, Schema
+from emix.centred import well_conditioned
 from emix.data.knowledge import read_labels, read_weights
 from emix.data.source import InMemorySource, make_source, says_nothing
 from emix.data.summary import summarize
@@ -81,8 +82,7 @@ def e_step(model: Mixture, data: Any, *, labels: Any = None, sample_weight: Any 
         row = int(counted[np.argmax(~np.isfinite(log_evidence))])
         raise ImpossibleRowError.at(row, source.where(row))
     expectation = source.take(counted).sum_over_chunks(model.expect)
-    own = model.family.raw_statistics(expectation.statistics[:, 1:])
-    raw = np.concatenate([expectation.statistics[:, :1], own], axis=1)
+    raw = model.raw_statistics(expectation.statistics)
     resp = np.concatenate([resp.T for resp, _ in parts])
     log_prob = np.concatenate([_log_prob(model, chunk) for chunk in source.chunks])
     return EStep(log_prob, resp, raw, model.statistic_names, expectation.log_likelihood, expectation, model)
@@ -200,11 +200,11 @@ def prepared(
     source = make_source(table, model.family, n_components=K, knowledge=known, sample_weight=weight, for_fit=False)
     if model.family.binding is None:
         model = model.bind(source.schema, source.summary)
-    return model, source
+    return well_conditioned(model), source
 
 
 def _log_prob(model: Mixture, chunk: Chunk) -> Array:
-    return (model.family.log_prob(chunk.cells) + model.family.log_base_measure(chunk.cells)).T
+    return (model.log_prob(chunk.cells) + model.family.log_base_measure(chunk.cells)).T
 
 
 def _responsibilities(model: Mixture, chunk: Chunk) -> Array:

@@ -49,7 +49,7 @@ def worked_iteration(model: Mixture, data: Any, *, labels: Any = None, sample_we
     return WorkedIteration(
         step,
         _outcomes(model, data, labels, sample_weight),
-        step.model.family.work(step.expectation.statistics[:, 1:]),
+        step.model.work(step.expectation.statistics),
         step.maximize(),
     )
 
@@ -68,7 +68,7 @@ def _outcomes(model: Mixture, data: Any, labels: Any, sample_weight: Any) -> tup
         rows = np.flatnonzero((first >= chunk.start) & (first < chunk.start + len(chunk.x)))
         here = first[rows] - chunk.start
         log_base = model.family.log_base_measure(chunk.cells[here])
-        likelihood = np.exp(model.family.log_prob(chunk.cells[here]) + log_base).T
+        likelihood = np.exp(model.log_prob(chunk.cells[here]) + log_base).T
         log_joint = model.log_joint(chunk)[:, here]
         joint = np.exp(log_joint + log_base).T
         resp = reference.responsibilities(log_joint)[0].T
