@@ -44,8 +44,8 @@ def gaussian(x: np.ndarray, means: np.ndarray, covariance: np.ndarray, kind: str
 
 def gaussian_to(x: np.ndarray, means: np.ndarray, covariance: np.ndarray, target: float) -> dict[str, Run]:
     """Scikit-learn at the loosest tolerance (a power of ten) that reaches a log-likelihood."""
-    for exponent in range(3, 14):
-        options = {"tol": 10.0**-exponent, "max_iter": 100_000, "reg_covar": 0.0}
+    for exponent in range(3, 11):
+        options = {"tol": 10.0**-exponent, "max_iter": 10_000, "reg_covar": 0.0}
         model = _sklearn(x, means, covariance, "full", **options).fit(x)
         if model.score(x) * len(x) >= target:
             break
