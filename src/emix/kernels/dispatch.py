@@ -119,8 +119,8 @@ def pack(
 
 
 def tile_rows(n_statistics: int) -> int:
-    """Rows per tile: as many as keep it in the L2 cache, a multiple of 32 between 32 and 512."""
-    return int(np.clip(TILE_BYTES // (8 * n_statistics) // 32 * 32, 32, 512))
+    """Rows per tile: as many as keep it in the L2 cache, a multiple of 32 between 64 and 512."""
+    return int(np.clip(TILE_BYTES // (8 * n_statistics) // 32 * 32, 64, 512))
 
 
 def compiled() -> ModuleType:
