@@ -90,3 +90,19 @@ def test_a_fitted_model_of_far_groups_predicts_on_the_centred_path_too():
     assert not isinstance(
         well_conditioned(fit(Mixture(Normal(), 2), groups(5.0), random_state=0).model), CentredMixture
     )
+
+
+@pytest.mark.parametrize("n_components", [1, 2])
+def test_nearly_collinear_columns_are_whitened(n_components):
+    """Correlation 1 - 1e-12: far beyond what sums about one pivot resolve."""
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=600) + np.repeat([0.0, 40.0 * (n_components - 1)], 300)
+    x = np.column_stack([z, z + 1e-6 * rng.normal(size=600)])
+    result = fit(Mixture(MultivariateNormal(), n_components), x, random_state=0)
+    model = result.model.reordered(np.argsort(result.model.family.mean[:, 0]))
+    parts = [x] if n_components == 1 else [x[:300], x[300:]]
+    turn = np.array([[1.0, 0], [-1, 1]])  # to (z, x2 - x1), in which nothing cancels
+    for covariance, rows in zip(model.family.covariance, parts, strict=True):
+        wanted = np.cov((rows @ turn.T).T, bias=True)
+        assert_allclose((turn @ covariance @ turn.T)[0, 0], wanted[0, 0], rtol=1e-9)
+        assert_allclose((turn @ covariance @ turn.T)[1, 1], wanted[1, 1], rtol=1e-3)  # the stored matrix itself rounds

@@ -76,8 +76,14 @@ class CentredMixture(Mixture):
         return tuple(_joined(lines) for lines in zip(*by_part, strict=True))
 
     def audit(self, expectation: Expectation) -> Audit:
-        """As `Mixture.audit`; the terms of a centred sum are no larger than what they add up to."""
-        noise = 8 * float(np.finfo(np.float64).eps) * max(expectation.magnitude, expectation.weight)
+        """As `Mixture.audit`; the terms of a centred sum are no larger than what they add up to.
+
+        What remains is that a covariance is stored with eps of its largest entries, which moves its smallest conditional
+        variance v by a share of eps / v, and the log-likelihood of a row, at its maximum, by a quarter of its square.
+        """
+        eps = float(np.finfo(np.float64).eps)
+        least = min(float(part.narrowness()[0].min()) for part in self._parts)
+        noise = 8 * eps * max(expectation.magnitude, expectation.weight) + expectation.weight * (eps / least) ** 2 / 4
         return Audit(float(expectation.statistics[:, 0].sum()), noise, True)
 
 

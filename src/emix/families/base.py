@@ -60,6 +60,8 @@ class Binding:
     schema: Schema
     pivot: Array
     scale: Array
+    whitening: Array | None = None
+    """Lower triangular (d, d) in the place of `scale`: y = whitening^-1 (x - pivot); a component's Cholesky factor."""
     is_own: bool = False
     """Pivot and scale are a component's own: a variance that falls below the floor is put there instead of refused. The
     next pass sees it in the narrower scale, so that it goes on falling while there is something to gain."""

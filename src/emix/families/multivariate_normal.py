@@ -16,6 +16,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import solve_triangular
 
 from emix.block import Array, Schema, Summary
 from emix.errors import DegenerateError, ModelError
@@ -180,7 +181,10 @@ class MultivariateNormal(Family):
         T = np.empty((d + n_products + (not is_complete), n))
         pivot, scale = self._about(d)
         y = T[:d]
-        np.divide((x - pivot).T, scale[:, None], out=y)
+        if self.binding is None or self.binding.whitening is None:
+            np.divide((x - pivot).T, scale[:, None], out=y)
+        else:
+            y[:] = solve_triangular(self.binding.whitening, (x - pivot).T, lower=True)
         if self._has_products:
             row = d
             for i in range(d):
@@ -199,20 +203,25 @@ class MultivariateNormal(Family):
     def centred(self) -> Self:
         schema = self.binding.schema if self.binding is not None else None
         scale = np.sqrt(np.diagonal(self.covariance[0]))
-        return self if schema is None else replace(self, binding=Binding(schema, self.mean[0], scale, True))
+        L = np.linalg.cholesky(self.covariance[0]) if self.structure == "full" else None
+        return self if schema is None else replace(self, binding=Binding(schema, self.mean[0], scale, L, True))
+
+    def _factor(self, d: int) -> Array:
+        """(d, d) lower triangular A with x = pivot + A y."""
+        whitening = None if self.binding is None else self.binding.whitening
+        return np.diag(self._about(d)[1]) if whitening is None else whitening
 
     def tile(self) -> Tile:
         return Tile(PRODUCTS if self._has_products else SQUARES, *self._about(len(self.columns)), takes_holes=False)
 
     def coefficients(self) -> Array:
         d = self.mean.shape[1]
-        pivot, scale = self._about(d)
-        m, C = (self.mean - pivot) / scale, self.covariance / np.outer(scale, scale)
+        m, C, log_scale = self._in_units_of_y(d)
         L = np.linalg.cholesky(C)
         half = np.linalg.solve(L, np.broadcast_to(np.eye(d), C.shape))  # L^-1, so that P = half' half
         P = half.transpose(0, 2, 1) @ half
         linear = np.einsum("kij,kj->ki", P, m)
-        log_det = 2 * np.log(np.diagonal(L, axis1=1, axis2=2)).sum(axis=1) + 2 * np.log(scale).sum()
+        log_det = 2 * np.log(np.diagonal(L, axis1=1, axis2=2)).sum(axis=1) + 2 * log_scale
         log_normaliser = -0.5 * (np.einsum("ki,ki->k", m, linear) + log_det + d * LOG_2PI)
         if self._has_products:
             i, j = np.triu_indices(d)
@@ -221,16 +230,28 @@ class MultivariateNormal(Family):
             quadratic = -0.5 * np.diagonal(P, axis1=1, axis2=2)
         return np.concatenate([linear, quadratic, log_normaliser[:, None]], axis=1)
 
+    def _in_units_of_y(self, d: int) -> tuple[Array, Array, float]:
+        """Means (K, d), covariances (K, d, d), and log |A|, of y = A^-1 (x - pivot)."""
+        pivot, scale = self._about(d)
+        if self.binding is None or self.binding.whitening is None:
+            return (self.mean - pivot) / scale, self.covariance / np.outer(scale, scale), float(np.log(scale).sum())
+        A = self.binding.whitening
+        m = solve_triangular(A, (self.mean - pivot).T, lower=True).T
+        half = np.stack([solve_triangular(A, C, lower=True) for C in self.covariance])
+        C = np.stack([solve_triangular(A, H.T, lower=True) for H in half])
+        return m, (C + C.transpose(0, 2, 1)) / 2, float(np.log(np.diagonal(A)).sum())
+
     # -- the M-step --------------------------------------------------------------------------------------------------
 
     def _maximize(self, expected: Array) -> Self:
         d = len(self.columns)
         pivot, scale = self._about(d)
+        A = self._factor(d)
         count = expected[:, -1]
-        previous = None if self.mean is None else (self.mean - pivot) / scale
+        previous = None if self.mean is None else solve_triangular(A, (self.mean - pivot).T, lower=True).T
         m = share(expected[:, :d], count[:, None], previous)
-        about = (self.mean - pivot) / scale if "mean" in self.fixed else m
-        values: dict[str, Any] = {} if "mean" in self.fixed else {"mean": pivot + scale * m}
+        about = previous if "mean" in self.fixed and previous is not None else m
+        values: dict[str, Any] = {} if "mean" in self.fixed else {"mean": pivot + m @ A.T}
         if "covariance" not in self.fixed:
             scatter = self._scatter(expected[:, d:-1], count, m, about)
             if self.binding is not None and self.binding.is_own and (scale > RESOLUTION * np.abs(pivot)).all():
@@ -260,9 +281,12 @@ class MultivariateNormal(Family):
             self._refuse_collapse((S.sum(axis=0) / count.sum())[None], count, scale)
             C = np.repeat((S.sum(axis=0) / count.sum())[None], K, axis=0) * np.outer(scale, scale)
         elif self.structure == "full":
-            C = self._kept(S / n[:, None, None], count, scale)
-            self._refuse_collapse(C, count, scale)
-            C = C * np.outer(scale, scale)
+            A = self._factor(d)
+            C = S / n[:, None, None]
+            self._refuse_collapse(C[count > 0], count, scale)
+            C = A @ C @ A.T
+            if self.covariance is not None:
+                C = np.where(count[:, None, None] > 0, C, self.covariance)
         else:
             v = S / n[:, None] * scale**2
             if self.structure == "spherical":
@@ -277,12 +301,6 @@ class MultivariateNormal(Family):
         if self.added_variance:
             C = C + self.added_variance * np.eye(d)
         return C
-
-    def _kept(self, C: Array, count: Array, scale: Array) -> Array:
-        """C, where a component without rows keeps the covariance that it has."""
-        if (count > 0).all() or self.covariance is None:
-            return C
-        return np.where(count[:, None, None] > 0, C, self.covariance / np.outer(scale, scale))
 
     def _refuse_collapse(self, C: Array, count: Array, scale: Array) -> None:
         """Raise if a conditional variance (a squared Cholesky pivot), in units of the whole column's, is too small."""
@@ -312,10 +330,23 @@ class MultivariateNormal(Family):
         d = len(self.columns)
         pivot, scale = self._about(d)
         y, products, n = expected[:, :d], expected[:, d:-1], expected[:, -1:]
+        if self.binding is not None and self.binding.whitening is not None:
+            return self._raw_of_whitened(expected)
         i, j = np.triu_indices(d) if self._has_products else (np.arange(d), np.arange(d))
         cross = pivot[i] * scale[j] * y[:, j] + pivot[j] * scale[i] * y[:, i]
         raw = scale[i] * scale[j] * products + cross + pivot[i] * pivot[j] * n
         return np.concatenate([scale * y + pivot * n, raw, n], axis=1)
+
+    def _raw_of_whitened(self, expected: Array) -> Array:
+        d = len(self.columns)
+        y, n, pivot, A = expected[:, :d], expected[:, -1:], self._about(d)[0], self._factor(d)
+        i, j = np.triu_indices(d)
+        S = np.zeros((len(expected), d, d))
+        S[:, i, j] = S[:, j, i] = expected[:, d:-1]
+        first = y @ A.T
+        cross = pivot[:, None] * first[:, None, :]
+        second = A @ S @ A.T + cross + cross.transpose(0, 2, 1) + np.outer(pivot, pivot) * n[:, :, None]
+        return np.concatenate([first + pivot * n, second[:, i, j], n], axis=1)
 
     def _work(self, expected: Array) -> tuple[Work, ...]:
         fitted, raw, c = self.maximize(expected), self.raw_statistics(expected), self.columns

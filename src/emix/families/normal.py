@@ -55,7 +55,7 @@ class LocationScaleFamily(ColumnwiseFamily):
     def centred(self) -> Self:
         mean, variance = (by_column(getattr(self, name))[0] for name in (self._mean_name, self._variance_name))
         schema = self.binding.schema if self.binding is not None else None
-        return self if schema is None else replace(self, binding=Binding(schema, mean, np.sqrt(variance), True))
+        return self if schema is None else replace(self, binding=Binding(schema, mean, np.sqrt(variance), is_own=True))
 
     def cell_statistics(self, x: Array) -> Array:
         pivot, scale = self._about()

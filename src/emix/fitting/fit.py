@@ -21,13 +21,11 @@ from emix.em.starts import SAMPLE_ROWS
 from emix.em.stopping import Aitken, StoppingRule, stopping_rule
 from emix.errors import ConvergenceWarning, DataError, FitError, ImpossibleRowError, ModelError
 from emix.fitting.advice import advice
-from emix.fitting.starting import Start, make_starts
+from emix.fitting.starting import Start, is_believed, make_starts
 from emix.model import Mixture, Model
 from emix.results import FitResult, Record, StartRecord, StopReason
 from emix.threads import blas_limited, map_in_order
 
-MANY_ROWS = 10
-"""Rows per column and one more that a component needs for its narrowness to be believed."""
 SHORT_RUN = 10
 """Iterations of a short run: enough for the first, steep part of the climb."""
 TIE = 8
@@ -263,8 +261,7 @@ def _needs_centring(run: EMResult, source: InMemorySource, rule: StoppingRule) -
     if not isinstance(model, Mixture) or isinstance(model, CentredMixture) or not model.family.can_be_centred:
         return False
     if run.stop_reason is StopReason.DEGENERATE:
-        average = float(source.weight.sum()) / source.n_rows
-        return run.collapsed_weight >= MANY_ROWS * (len(source.schema.names) + 1) * average
+        return is_believed(run.collapsed_weight, source)
     return isinstance(rule, Aitken) and run.history[-1].noise > rule.tol / 10
 
 

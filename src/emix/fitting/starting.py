@@ -15,6 +15,9 @@ from emix.em.starts import METHODS, Pool, distinct_rows, model_from_responsibili
 from emix.errors import DataError, DegenerateError, ModelError
 from emix.model import Mixture
 
+MANY_ROWS = 10
+"""Rows per column and one more that a component needs for its narrowness to be believed."""
+
 
 @dataclass(frozen=True)
 class Start:
@@ -70,7 +73,19 @@ def _attempt(label: str, model: Mixture, source: InMemorySource, resp: Array, *,
     try:
         return Start(label, model_from_responsibilities(_unfitted(model), source, resp), is_short=is_short)
     except DegenerateError as error:
-        return Start(label, None, f"At the start {error}", is_short)
+        binding = model.family.binding
+        if binding is None or not is_believed(error.weight, source) or not model.family.can_be_centred:
+            return Start(label, None, f"At the start {error}", is_short)
+    # narrow, but on many rows: start from a little more spread, and leave the rest to the centred path
+    lifted = replace(model, family=replace(model.family, binding=replace(binding, is_own=True)))
+    started = model_from_responsibilities(_unfitted(lifted), source, resp)
+    return Start(label, replace(started, family=replace(started.family, binding=binding)), is_short=is_short)
+
+
+def is_believed(weight: float, source: InMemorySource) -> bool:
+    """Whether a component of this weight rests on enough rows for its narrowness to be believed."""
+    average = float(source.weight.sum()) / source.n_rows
+    return weight >= MANY_ROWS * (len(source.schema.names) + 1) * average
 
 
 def _unfitted(model: Mixture) -> Mixture:
