@@ -97,7 +97,7 @@ def overlapping(tiny: bool) -> Workload:
 
     def contenders() -> dict[str, Run]:
         rng = np.random.default_rng(1)
-        centres = rng.normal(0, 1.5, (6, 4))
+        centres = rng.normal(0, 2.0, (6, 4))
         x = centres[rng.integers(0, 6, n)] + rng.normal(size=(n, 4))
         start = np.cov(x.T)
         family = emix.MultivariateNormal(centres, np.repeat(start[None], 6, 0))

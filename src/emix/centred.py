@@ -79,7 +79,7 @@ class CentredMixture(Mixture):
         """As `Mixture.audit`; the terms of a centred sum are no larger than what they add up to.
 
         What remains is that a covariance is stored with eps of its largest entries, which moves its smallest conditional
-        variance v by a share of eps / v, and the log-likelihood of a row, at its maximum, by a quarter of its square.
+        variance v by a share of eps / v, and a row's log-likelihood, at its maximum, by a quarter of its square.
         """
         eps = float(np.finfo(np.float64).eps)
         least = min(float(part.narrowness()[0].min()) for part in self._parts)
