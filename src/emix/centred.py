@@ -78,7 +78,7 @@ class CentredMixture(Mixture):
     def audit(self, expectation: Expectation) -> Audit:
         """As `Mixture.audit`; the terms of a centred sum are no larger than what they add up to.
 
-        What remains is that a covariance is stored with eps of its largest entries, which moves its smallest conditional
+        What remains is that a covariance is stored with eps of its largest entries. That moves its smallest conditional
         variance v by a share of eps / v, and a row's log-likelihood, at its maximum, by a quarter of its square.
         """
         eps = float(np.finfo(np.float64).eps)
