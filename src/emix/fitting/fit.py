@@ -26,6 +26,8 @@ from emix.model import Mixture, Model
 from emix.results import FitResult, Record, StartRecord, StopReason
 from emix.threads import blas_limited, map_in_order
 
+WORTH = 100
+"""Times by which the centred path must lower the rounding to be worth its price."""
 SHORT_RUN = 10
 """Iterations of a short run: enough for the first, steep part of the climb."""
 TIE = 8
@@ -262,7 +264,9 @@ def _needs_centring(run: EMResult, source: InMemorySource, rule: StoppingRule) -
         return False
     if run.stop_reason is StopReason.DEGENERATE:
         return is_believed(run.collapsed_weight, source)
-    return isinstance(rule, Aitken) and run.history[-1].noise > rule.tol / 10
+    noise, expectation = run.history[-1].noise, run.expectation
+    least = 8 * float(np.finfo(np.float64).eps) * max(expectation.magnitude, expectation.weight)  # on any path
+    return isinstance(rule, Aitken) and noise > rule.tol / 10 and noise > WORTH * least
 
 
 def _has_ended(run: EMResult | None) -> bool:
