@@ -1,10 +1,10 @@
 """The fused E-step, compiled: tile by tile rows -> statistics -> log joint -> responsibilities -> sums.
 
-All compiled code stands in this one file, because Numba's cache on disk sees edits of the file of the function that it
-caches, and of no other. Tiles are statistic-major, (D, B), so that the inner loops run over rows with stride 1 and
-vectorise. Both matrix products are loops over 4 components x 4 statistics: 16 independent sums keep the multiply-add
-units busy, and Numba compiles them for the processor that it finds (measured on one core of a machine with AVX-512: 60
-to 110 GFLOP/s against 40 to 60 of NumPy's bundled BLAS).
+All code of the E-step stands in this one file, because Numba's cache on disk sees edits of the file of the function
+that it caches, and of no other. Tiles are statistic-major, (D, B), so that the inner loops run over rows with stride 1
+and vectorise. Both matrix products are loops over 4 components x 4 statistics: 16 independent sums keep the
+multiply-add units busy, and Numba compiles them for the processor that it finds (measured on one core of a machine with
+AVX-512: 60 to 110 GFLOP/s against 40 to 60 of NumPy's bundled BLAS).
 """
 
 from __future__ import annotations
@@ -471,47 +471,3 @@ def expect_sparse(data, indices, indptr, weight, labels, log_q, Ct, K, B):
                 for k in range(Kp):
                     St[column, k] += count * Lt[i, k]
     return St, sums, -1
-
-
-# -- a first look at the rows ----------------------------------------------------------------------------------------
-
-
-@njit(fastmath={"contract"}, nogil=True, cache=True, error_model="numpy")
-def scan(x, weight, out):
-    """Column by column over a chunk: see `reference.scan`, of which this is the compiled twin."""
-    n, d = x.shape
-    for j in range(d):
-        mass = first = 0.0
-        low, high = np.inf, -np.inf
-        missing, infinite, broken = 0, 0, 0
-        for i in range(n):
-            cell = float(x[i, j])
-            if cell != cell:
-                missing += 1
-            else:
-                low, high = min(low, cell), max(high, cell)
-                infinite += abs(cell) == np.inf
-                broken += cell != np.floor(cell)
-                mass += weight[i]
-                first += weight[i] * cell
-        mean = first / mass if mass > 0.0 else 0.0
-        second = 0.0
-        for i in range(n):
-            cell = float(x[i, j])
-            if cell == cell:
-                second += weight[i] * (cell - mean) * (cell - mean)
-        out[0, j], out[1, j], out[2, j], out[3, j], out[4, j] = mass, mean, second, low, high
-        out[5, j], out[6, j], out[7, j] = missing, infinite, broken
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def pack(x, minimum, stride, missing_code, codes):
-    """Codes (n,) = sum over columns of (x - minimum) * stride: one whole number per distinct row."""
-    n, d = x.shape
-    for i in range(n):
-        code = 0
-        for j in range(d):
-            cell = float(x[i, j])
-            step = int(cell - minimum[j]) if cell == cell else missing_code[j]
-            code += step * stride[j]
-        codes[i] = code

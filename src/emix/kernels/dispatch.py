@@ -101,7 +101,7 @@ def scan(x: NDArray[Any], weight: Array, *, is_large: bool) -> Array:
         return reference.scan(x, weight)
     out = np.zeros((8, x.shape[1]))
     with interruptible():
-        compiled().scan(x, weight, out)
+        look().scan(x, weight, out)
     return out
 
 
@@ -114,13 +114,20 @@ def pack(
         return steps.astype(np.int64) @ stride
     codes = np.empty(len(x), dtype=np.int64)
     with interruptible():
-        compiled().pack(x, minimum, stride, missing, codes)
+        look().pack(x, minimum, stride, missing, codes)
     return codes
 
 
 def tile_rows(n_statistics: int) -> int:
     """Rows per tile: as many as keep it in the L2 cache, a multiple of 32 between 64 and 512."""
     return int(np.clip(TILE_BYTES // (8 * n_statistics) // 32 * 32, 64, 512))
+
+
+def look() -> ModuleType:
+    """The compiled first look at the rows."""
+    from emix.kernels import look
+
+    return look
 
 
 def compiled() -> ModuleType:
