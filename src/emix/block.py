@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
+from functools import cache
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 Level = str | int | float | bool
+T = TypeVar("T")
 
 CHUNK_ROWS = 16_384
 """Rows per chunk, the leaf of every sum: the same cut whatever the source, so that sums have the same bits."""
@@ -35,6 +37,22 @@ def safe_log1m(p: Array) -> Array:
     """Elementwise log(1 - p), exact also for small p, with log 0 = `LOG_ZERO`."""
     below = p < 1
     return np.where(below, np.log1p(-np.where(below, p, 0.0)), LOG_ZERO)
+
+
+def updated(instance: T, **values: Any) -> T:
+    """`dataclasses.replace` for values that are right by construction: nothing is converted, nothing is checked.
+
+    What a cached property would compute can be given too, under its name, where it is known already. An M-step on a small table would otherwise spend more time on checking its own result than on arriving at it.
+    """
+    new = object.__new__(type(instance))
+    own, names = vars(instance), _field_names(type(instance))  # type: ignore[arg-type]
+    vars(new).update({name: own[name] for name in names}, **values)
+    return new
+
+
+@cache
+def _field_names(cls: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(cls))
 
 
 @dataclass(frozen=True)
@@ -91,6 +109,8 @@ class Chunk:
         q >= 0, multiplies p(z = k) for each row.
     log_base : float or None
         Weighted sum of the log base measure over the rows, where it was computed beforehand.
+    statistics : ndarray of shape (D, B) or None
+        T(x) of the rows, where they are so few that it is kept for all iterations.
     """
 
     x: NDArray[Any]
@@ -101,6 +121,7 @@ class Chunk:
     labels: NDArray[np.intp] | None = None
     knowledge: Array | None = None
     log_base: float | None = None
+    statistics: Array | None = None
 
     @property
     def cells(self) -> Array:

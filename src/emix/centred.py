@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from emix.block import Array, Chunk, Expectation
+from emix.block import Array, Chunk, Expectation, updated
 from emix.families import Family, Work
 from emix.model import Audit, Mixture
 
@@ -98,10 +98,12 @@ def _joined(lines: Sequence[Work]) -> Work:
 
 
 def plain(model: Mixture) -> Mixture:
-    """The same model as a `Mixture`, whatever path it was fitted on."""
-    if not isinstance(model, CentredMixture):
-        return model
-    return Mixture(**{field.name: getattr(model, field.name) for field in fields(Mixture)})
+    """The same model as a `Mixture`, whatever path it was fitted on, and without what its fit had computed before.
+
+    So that it gives the same bits as one that was saved and loaded.
+    """
+    values = {field.name: getattr(model, field.name) for field in fields(Mixture)}
+    return Mixture(**{**values, "family": updated(model.family)})
 
 
 def centred(model: Mixture) -> CentredMixture:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from emix.block import Array, Chunk, Expectation, Schema, Summary, safe_log
+from emix.block import Array, Chunk, Expectation, Schema, Summary, safe_log, updated
 from emix.errors import ImpossibleRowError, ModelError
 from emix.families import Family, Work
 from emix.kernels import dispatch, reference
@@ -182,6 +182,8 @@ class Mixture:
 
     def _tile(self, chunk: Chunk) -> Array:
         """T with row 0: (1 + D, B), or without the observed counts for a complete chunk."""
+        if chunk.statistics is not None:
+            return chunk.statistics
         own = self.family.statistics(chunk.cells, is_complete=chunk.is_complete)
         return np.concatenate([np.ones((1, len(chunk.x))), own])
 
@@ -273,11 +275,10 @@ class Mixture:
 
     def maximize(self, statistics: Array) -> Self:
         """M-step: expected statistics (K, 1 + D), in the coordinates of `expect`, to the next mixture."""
-        latent = IndependentDraws(np.full(len(statistics), 1 / len(statistics)))
-        latent = (latent if self.mixing_proportions is None else self.latent).maximize(statistics[:, 0])
-        return replace(
-            self, family=self.family.maximize(statistics[:, 1:]), mixing_proportions=latent.mixing_proportions
-        )
+        latent = IndependentDraws.equal(len(statistics)) if self.mixing_proportions is None else self.latent
+        latent = latent.maximize(statistics[:, 0])
+        family = self.family.maximize(statistics[:, 1:])
+        return updated(self, family=family, mixing_proportions=latent.mixing_proportions, latent=latent)
 
     def audit(self, expectation: Expectation) -> Audit:
         """What the driver checks of a pass.

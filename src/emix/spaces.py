@@ -89,7 +89,7 @@ class Simplex(Space):
     drops_single_column = False
 
     def contains(self, value: Array) -> bool:
-        return bool(value.ndim == 2 and (value >= 0).all() and np.allclose(value.sum(axis=-1), 1, rtol=0, atol=1e-6))
+        return bool(value.ndim == 2 and (value >= 0).all() and (np.abs(value.sum(axis=-1) - 1) <= 1e-6).all())
 
     def n_free(self, value: Any) -> int:
         if isinstance(value, tuple):

@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from emix.block import CHUNK_ROWS, Array, Chunk, Expectation, Schema, Summary, mix
+from emix.block import CHUNK_ROWS, Array, Chunk, Expectation, Schema, Summary, mix, updated
 from emix.data.encode import check_cells, encode
 from emix.data.knowledge import Knowledge
 from emix.data.summary import summarize
@@ -30,6 +30,8 @@ PACK_FROM = 1_000_000
 """Cells from which packing is compiled."""
 LEAST_VARIANCE = 1e-280
 """A variance that is smaller, or larger than its inverse, leaves no room for the products that a fit forms."""
+KEPT = 100_000
+"""Numbers among the statistics of all rows up to which they are kept from iteration to iteration."""
 ANYTHING = Support("numbers")
 """The support of a user's own model."""
 
@@ -57,7 +59,7 @@ class InMemorySource:
     rows: NDArray[np.intp] | None = None
     n_unobserved: int = 0
     n_jobs: int = 1
-    log_bases: tuple[float, ...] | None = None
+    family: Family | None = None
     where: Callable[[int], str] = field(default=lambda row: f"row {row}", repr=False)
 
     @property
@@ -131,30 +133,36 @@ class InMemorySource:
             return self
         known = None if self.knowledge is None else self.knowledge.take(rows)
         positions = rows if self.rows is None else self.rows[rows]
-        return replace(self, x=self.x[rows], weight=self.weight[rows], knowledge=known, rows=positions, log_bases=None)
+        return replace(self, x=self.x[rows], weight=self.weight[rows], knowledge=known, rows=positions)
 
     @cached_property
     def chunks(self) -> tuple[Chunk, ...]:
-        """The rows, cut."""
+        """The rows, cut; with what no parameter touches, where it is known for which family they are read."""
         chunks = []
-        for i, start in enumerate(range(0, self.n_rows, CHUNK_ROWS)):
+        for start in range(0, self.n_rows, CHUNK_ROWS):
             part = slice(start, start + CHUNK_ROWS)
             known = {} if self.knowledge is None else self.knowledge.part(part)
-            base = None if self.log_bases is None else self.log_bases[i]
-            chunks.append(
-                Chunk(self.x[part], self.weight[part], start, self.n_rows, self.is_complete, log_base=base, **known)
-            )
-        return tuple(chunks)
+            chunks.append(Chunk(self.x[part], self.weight[part], start, self.n_rows, self.is_complete, **known))
+        return tuple(chunks if self.family is None else map_in_order(self._prepared, chunks, self.n_jobs))
 
-    def with_log_base(self, family: Family) -> Self:
-        """The same rows; the log base measure, which no parameter touches, is summed once for all iterations."""
-        if type(family).log_base_measure is Family.log_base_measure:  # it is 0
-            return replace(self, log_bases=(0.0,) * len(self.chunks))
+    def prepared_for(self, family: Family) -> Self:
+        """The same rows; log base measures, and of few rows the statistics, are computed once for all iterations."""
+        return replace(self, family=family)
 
-        def weighted(chunk: Chunk) -> float:
-            return float(chunk.weight @ family.log_base_measure(chunk.cells))
+    def with_jobs(self, n_jobs: int) -> Self:
+        """The same rows, summed by so many threads."""
+        return updated(self, n_jobs=n_jobs, chunks=self.chunks)
 
-        return replace(self, log_bases=tuple(map_in_order(weighted, list(self.chunks), self.n_jobs)))
+    def _prepared(self, chunk: Chunk) -> Chunk:
+        family, base, T = self.family, 0.0, None
+        assert family is not None
+        if type(family).log_base_measure is not Family.log_base_measure:  # it is not 0
+            base = float(chunk.weight @ family.log_base_measure(chunk.cells))
+        if self.x.size <= KEPT:
+            T = family.statistics(chunk.cells, is_complete=chunk.is_complete)
+            T = np.concatenate([np.ones((1, len(chunk.x))), T])
+            T = T if T.size <= KEPT else None
+        return replace(chunk, log_base=base, statistics=T)
 
     def sum_over_chunks(self, fn: Callable[[Chunk], Expectation]) -> Expectation:
         """Sum of fn(chunk), by a fixed tree: the same bits for any number of threads."""

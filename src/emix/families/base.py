@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from emix.block import Array, Schema, Summary
+from emix.block import Array, Schema, Summary, updated
 from emix.errors import DegenerateError, ModelError
 from emix.kernels.tiles import Tile
 from emix.spaces import Space
@@ -139,6 +139,17 @@ class Family(ABC):
             array = array[:, 0]
         array.flags.writeable = False
         return array
+
+    def estimated(self, **values: Any) -> Self:
+        """The same family with parameters from an M-step, float arrays; each must lie in its space."""
+        for name, value in values.items():
+            space = self.space(name)
+            for array in value if isinstance(value, tuple) else (value,):
+                space.check(array, family=self.name, name=name)
+                array.flags.writeable = False
+            if not isinstance(value, tuple) and value.ndim == 2 and value.shape[1] == 1 and space.drops_single_column:
+                values[name] = value[:, 0]
+        return updated(self, **values)
 
     @property
     def parameters(self) -> dict[str, Any]:

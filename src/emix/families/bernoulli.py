@@ -79,7 +79,7 @@ class Bernoulli(Family):
     def _maximize(self, expected: Array) -> Self:
         ones, zeros = np.split(expected, 2, axis=1)
         previous = None if self.probability is None else by_column(self.probability)
-        return replace(self, probability=share(ones, ones + zeros, previous))
+        return self.estimated(probability=share(ones, ones + zeros, previous))
 
     def sample(self, labels: NDArray[np.intp], rng: np.random.Generator, given: Array | None = None) -> Array:
         p = by_column(self.probability)[labels]

@@ -97,7 +97,7 @@ class Binomial(Family):
 
     def _maximize(self, expected: Array) -> Self:
         heads, tails = expected.T
-        return replace(self, probability=share(heads, heads + tails, self.probability))
+        return self.estimated(probability=share(heads, heads + tails, self.probability))
 
     def sample(self, labels: NDArray[np.intp], rng: np.random.Generator, given: Array | None = None) -> Array:
         if isinstance(self.n_trials, str):

@@ -93,7 +93,7 @@ class Categorical(Family):
             share(counts, counts.sum(axis=1, keepdims=True), old)
             for counts, old in zip(np.split(expected, edges, axis=1), previous, strict=True)
         )
-        return replace(self, probabilities=new if len(new) > 1 else new[0])
+        return self.estimated(probabilities=new if len(new) > 1 else new[0])
 
     def sample(self, labels: NDArray[np.intp], rng: np.random.Generator, given: Array | None = None) -> Array:
         drawn = []

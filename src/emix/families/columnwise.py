@@ -77,7 +77,7 @@ class ColumnwiseFamily(Family):
         values: dict[str, Any] = dict(self.cell_maximize(own, observed))
         if empty.any():
             values = {name: np.where(empty, by_column(getattr(self, name)), new) for name, new in values.items()}
-        return replace(self, **values)
+        return self.estimated(**values)
 
     def of_column(self, parameter: Array, labels: NDArray[np.intp]) -> Array:
         """(K,) or (K, d) -> (n, d): the parameter of each row's component."""

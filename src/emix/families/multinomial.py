@@ -65,7 +65,7 @@ class Multinomial(Family):
         return np.where(np.isnan(log_choose), 0.0, log_choose)
 
     def _maximize(self, expected: Array) -> Self:
-        return replace(self, probabilities=share(expected, expected.sum(axis=1, keepdims=True), self.probabilities))
+        return self.estimated(probabilities=share(expected, expected.sum(axis=1, keepdims=True), self.probabilities))
 
     def sample(self, labels: NDArray[np.intp], rng: np.random.Generator, given: Array | None = None) -> Array:
         """`given` (n, 1) holds the total of each row."""

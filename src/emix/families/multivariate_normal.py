@@ -12,13 +12,14 @@ Recognition 28, 781-793.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 
-from emix.block import Array, Schema, Summary
+from emix.block import Array, Schema, Summary, updated
 from emix.errors import DegenerateError, ModelError
 from emix.families.base import RESOLUTION, VARIANCE_FLOOR, Binding, Family, Parameter, Support, Work, share
 from emix.families.normal import LOG_2PI, positive_or_one
@@ -32,6 +33,18 @@ class MeanSpace(Space):
     """The real line, always (K, d)."""
 
     drops_single_column = False
+
+
+@cache
+def _pairs(d: int) -> tuple[NDArray[np.intp], NDArray[np.intp], Array]:
+    """Rows and columns of the upper triangle, row by row, and how often each entry stands in the whole matrix."""
+    i, j = np.triu_indices(d)
+    return i, j, np.where(i == j, 1.0, 2.0)
+
+
+def _diagonal(matrices: Array) -> Array:
+    """(K, d, d) -> (K, d)."""
+    return np.diagonal(matrices, axis1=1, axis2=2)
 
 
 class CovarianceSpace(Space):
@@ -215,101 +228,111 @@ class MultivariateNormal(Family):
         return Tile(PRODUCTS if self._has_products else SQUARES, *self._about(len(self.columns)), takes_holes=False)
 
     def coefficients(self) -> Array:
-        d = self.mean.shape[1]
-        m, C, log_scale = self._in_units_of_y(d)
-        L = np.linalg.cholesky(C)
-        half = np.linalg.solve(L, np.broadcast_to(np.eye(d), C.shape))  # L^-1, so that P = half' half
+        m, L, log_scale = self._in_units_of_y
+        d = m.shape[1]
+        half = np.linalg.inv(L)  # P = half' half
         P = half.transpose(0, 2, 1) @ half
-        linear = np.einsum("kij,kj->ki", P, m)
-        log_det = 2 * np.log(np.diagonal(L, axis1=1, axis2=2)).sum(axis=1) + 2 * log_scale
-        log_normaliser = -0.5 * (np.einsum("ki,ki->k", m, linear) + log_det + d * LOG_2PI)
+        z = (half @ m[:, :, None])[:, :, 0]
+        linear = (z[:, None, :] @ half)[:, 0]
+        log_det = 2 * np.log(_diagonal(L)).sum(axis=1) + 2 * log_scale
+        log_normaliser = -0.5 * ((z * z).sum(axis=1) + log_det + d * LOG_2PI)
         if self._has_products:
-            i, j = np.triu_indices(d)
-            quadratic = -P[:, i, j] * np.where(i == j, 0.5, 1.0)
+            i, j, sides = _pairs(d)
+            quadratic = P[:, i, j] * (-0.5 * sides)
         else:
-            quadratic = -0.5 * np.diagonal(P, axis1=1, axis2=2)
+            quadratic = -0.5 * _diagonal(P)
         return np.concatenate([linear, quadratic, log_normaliser[:, None]], axis=1)
 
-    def _in_units_of_y(self, d: int) -> tuple[Array, Array, float]:
-        """Means (K, d), covariances (K, d, d), and log |A|, of y = A^-1 (x - pivot)."""
-        pivot, scale = self._about(d)
+    @cached_property
+    def _in_units_of_y(self) -> tuple[Array, Array, float]:
+        """Means (K, d) and Cholesky factors (K, d, d) of the covariances of y = A^-1 (x - pivot), and log |A|."""
+        pivot, scale = self._about(self.mean.shape[1])
         if self.binding is None or self.binding.whitening is None:
-            return (self.mean - pivot) / scale, self.covariance / np.outer(scale, scale), float(np.log(scale).sum())
+            C = self.covariance / np.outer(scale, scale)
+            return (self.mean - pivot) / scale, np.linalg.cholesky(C), float(np.log(scale).sum())
         A = self.binding.whitening
-        m = solve_triangular(A, (self.mean - pivot).T, lower=True).T
         half = np.stack([solve_triangular(A, C, lower=True) for C in self.covariance])
         C = np.stack([solve_triangular(A, H.T, lower=True) for H in half])
-        return m, (C + C.transpose(0, 2, 1)) / 2, float(np.log(np.diagonal(A)).sum())
+        L = np.linalg.cholesky((C + C.transpose(0, 2, 1)) / 2)
+        return self._mean_of_y(), L, float(np.log(np.diagonal(A)).sum())
+
+    def _mean_of_y(self) -> Array:
+        d = self.mean.shape[1]
+        return np.asarray(solve_triangular(self._factor(d), (self.mean - self._about(d)[0]).T, lower=True).T)
 
     # -- the M-step --------------------------------------------------------------------------------------------------
 
     def _maximize(self, expected: Array) -> Self:
         d = len(self.columns)
         pivot, scale = self._about(d)
-        A = self._factor(d)
-        count = expected[:, -1]
-        previous = None if self.mean is None else solve_triangular(A, (self.mean - pivot).T, lower=True).T
+        count, is_held = expected[:, -1], "mean" in self.fixed
+        is_empty = not (count > 0).all()
+        previous = self._mean_of_y() if self.mean is not None and (is_held or is_empty) else None
         m = share(expected[:, :d], count[:, None], previous)
-        about = previous if "mean" in self.fixed and previous is not None else m
-        values: dict[str, Any] = {} if "mean" in self.fixed else {"mean": pivot + m @ A.T}
-        if "covariance" not in self.fixed:
-            scatter = self._scatter(expected[:, d:-1], count, m, about)
-            if self.binding is not None and self.binding.is_own and (scale > RESOLUTION * np.abs(pivot)).all():
-                least = 2 * VARIANCE_FLOOR * count.sum()
-                scatter = scatter + (least * np.eye(d) if self._has_products else least) * (_least(scatter) < least)
-            values["covariance"] = self._covariance(scatter, count, scale)
-        return replace(self, **values)
+        about = previous if is_held and previous is not None else m
+        whitening = None if self.binding is None else self.binding.whitening
+        mean = self.mean if is_held else pivot + (m * scale if whitening is None else m @ whitening.T)
+        if "covariance" in self.fixed:
+            return self.estimated(mean=mean)
+        scatter = self._scatter(expected[:, d:-1], count, m, about)
+        if self.binding is not None and self.binding.is_own and (scale > RESOLUTION * np.abs(pivot)).all():
+            least = 2 * VARIANCE_FLOOR * count.sum()
+            scatter = scatter + least * np.eye(d) * (_least(scatter) < least)
+        C = self._structured(scatter, count, scale)
+        L = self._factored(C[count > 0] if is_empty else C, count)
+        covariance = C * np.outer(scale, scale) if whitening is None else whitening @ C @ whitening.T
+        if is_empty and self.structure != "tied":
+            if self.covariance is None:
+                raise DegenerateError.empty(component=int(np.argmin(count)))
+            covariance = np.where(count[:, None, None] > 0, covariance, self.covariance)
+            return updated(self, mean=mean, covariance=covariance)
+        log_det = float(np.log(scale if whitening is None else np.diagonal(whitening)).sum())
+        return updated(self, mean=mean, covariance=covariance, _in_units_of_y=(about, L, log_det))
 
     def _scatter(self, products: Array, count: Array, m: Array, about: Array) -> Array:
-        """(K, d, d) sums of w (y - about)(y - about)', or (K, d) where only the squares are needed."""
+        """(K, d, d) sums of w (y - about)(y - about)'; diagonal where only the squares are needed."""
         d = m.shape[1]
-        off = m - about  # the scatter about a fixed mean is larger by n_k off off'
         if not self._has_products:
-            return products - count[:, None] * (m * m - off * off)
-        i, j = np.triu_indices(d)
+            squares = products - count[:, None] * (m * m if about is m else m * m - (m - about) ** 2)
+            return np.asarray(squares[:, :, None] * np.eye(d))
+        i, j, _ = _pairs(d)
+        taken = m[:, i] * m[:, j]
+        if about is not m:  # the scatter about a fixed mean is larger by n_k off off'
+            off = m - about
+            taken -= off[:, i] * off[:, j]
         S = np.empty((len(m), d, d))
-        S[:, i, j] = products - count[:, None] * (m[:, i] * m[:, j] - off[:, i] * off[:, j])
+        S[:, i, j] = products - count[:, None] * taken
         S[:, j, i] = S[:, i, j]
         return S
 
-    def _covariance(self, S: Array, count: Array, scale: Array) -> Array:
-        K, d = S.shape[:2]
-        if self.covariance is None and not (count > 0).all():
-            raise DegenerateError.empty(component=int(np.argmin(count)))
+    def _structured(self, S: Array, count: Array, scale: Array) -> Array:
+        """Scatter matrices (K, d, d) -> covariances of the structure, both in units of y."""
         n = np.where(count > 0, count, 1.0)
         if self.structure == "tied":
-            self._refuse_collapse((S.sum(axis=0) / count.sum())[None], count, scale)
-            C = np.repeat((S.sum(axis=0) / count.sum())[None], K, axis=0) * np.outer(scale, scale)
-        elif self.structure == "full":
-            A = self._factor(d)
-            C = S / n[:, None, None]
-            self._refuse_collapse(C[count > 0], count, scale)
-            C = A @ C @ A.T
-            if self.covariance is not None:
-                C = np.where(count[:, None, None] > 0, C, self.covariance)
+            C = np.repeat((S.sum(axis=0) / count.sum())[None], len(S), axis=0)
         else:
-            v = S / n[:, None] * scale**2
-            if self.structure == "spherical":
-                v = np.repeat(v.mean(axis=1, keepdims=True), d, axis=1)
-            if self.covariance is not None:
-                v = np.where(count[:, None] > 0, v, np.diagonal(self.covariance, axis1=1, axis2=2))
-            relative = v / scale**2
-            if not (relative + self.added_variance / scale**2 > VARIANCE_FLOOR).all():
-                k, j = np.unravel_index(np.argmin(np.nan_to_num(relative, nan=-1.0)), relative.shape)
-                raise self._collapse(int(k), int(j), float(relative[k, j]), count)
-            C = v[:, :, None] * np.eye(d)
+            C = S / n[:, None, None]
+        if self.structure == "spherical":  # in the units of x
+            C = (_diagonal(C) * scale**2).mean(axis=1)[:, None, None] * np.diag(1 / scale**2)
         if self.added_variance:
-            C = C + self.added_variance * np.eye(d)
+            C = C + self.added_variance * np.diag(1 / scale**2)
         return C
 
-    def _refuse_collapse(self, C: Array, count: Array, scale: Array) -> None:
-        """Raise if a conditional variance (a squared Cholesky pivot), in units of the whole column's, is too small."""
-        C = C + np.diag(self.added_variance / scale**2)
-        for k, matrix in enumerate(C):
+    def _factored(self, C: Array, count: Array) -> Array:
+        """Cholesky factors; raise if a conditional variance (a squared pivot of theirs) is nearly none of its column's."""
+        try:
+            L: Array = np.asarray(np.linalg.cholesky(C), dtype=np.float64)
+            is_sound = bool((_diagonal(L) ** 2 > VARIANCE_FLOOR).all())
+        except np.linalg.LinAlgError:
+            is_sound = False
+        if is_sound:
+            return L
+        for k, matrix in zip(np.flatnonzero(count > 0), C, strict=True):
             pivots = cholesky_pivots(matrix)
             if not (pivots > VARIANCE_FLOOR).all():
                 j = int(np.argmax(~(pivots > VARIANCE_FLOOR)))
-                raise self._collapse(k, j, float(pivots[j]), count)
+                raise self._collapse(int(k), j, float(pivots[j]), count)
+        raise AssertionError("a factorization that failed has a component that is not positive definite")
 
     def _collapse(self, k: int, j: int, ratio: float, count: Array) -> DegenerateError:
         weight = float(count.sum() if self.structure == "tied" else count[k])
@@ -368,8 +391,8 @@ class MultivariateNormal(Family):
 
 
 def _least(scatter: Array) -> float:
-    """The smallest eigenvalue of a component's scatter (1, d, d), or its smallest sum of squares (1, d)."""
-    return float(np.linalg.eigvalsh(scatter)[0, 0] if scatter.ndim == 3 else scatter.min())
+    """The smallest eigenvalue of a component's scatter (1, d, d)."""
+    return float(np.linalg.eigvalsh(scatter)[0, 0])
 
 
 def cholesky_pivots(C: Array) -> Array:

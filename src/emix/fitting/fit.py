@@ -136,9 +136,9 @@ def fit(
     else:
         model = _with_binding_of(model, start)
         model, source = prepare(model, table, labels=labels, weight=weight, n_jobs=threads)
-        rows, source = source, source.collapsed().with_log_base(model.family)
+        rows, source = source, source.collapsed().prepared_for(model.family)
         sample = source.sample(SAMPLE_ROWS, seed)
-        sample = sample if sample is source else sample.with_log_base(model.family)
+        sample = sample if sample is source else sample.prepared_for(model.family)
         starts = make_starts(model, rows, sample, table, start, n_init=n_init, seed=seed)
     try:
         with blas_limited():
@@ -195,7 +195,7 @@ def _run(
     """
     is_sampled = sample is not source
     side_by_side, is_over = min(n_jobs, len(starts)), Event()
-    sample = replace(sample, n_jobs=1)
+    sample, alone = sample.with_jobs(1), source.with_jobs(1)
 
     def run(
         index: int, limit: int, before: EMResult | None = None, rows: InMemorySource | None = None
@@ -203,7 +203,7 @@ def _run(
         model = starts[index].model if before is None else before.model
         if model is None:
             return None
-        rows = (replace(source, n_jobs=1) if side_by_side > 1 else source) if rows is None else rows
+        rows = (alone if side_by_side > 1 else source) if rows is None else rows
         resumed = None if is_sampled or isinstance(model, CentredMixture) else before
 
         def tell(record: Record, model: Any) -> None:

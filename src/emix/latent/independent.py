@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from emix.block import Array, safe_log
+from emix.block import Array, safe_log, updated
 from emix.errors import ModelError
 from emix.spaces import SIMPLEX
 
@@ -40,14 +40,14 @@ class IndependentDraws:
         except (TypeError, ValueError):
             p = np.zeros(0)
         if p.ndim != 1 or p.size == 0 or not (p >= 0).all() or not abs(p.sum() - 1) <= 1e-6:
-            raise ModelError.parameter(
-                family="mixture",
-                name="mixing_proportions",
-                requirement="numbers >= 0 that sum to 1, one per component",
-                found=repr(self.mixing_proportions),
-            )
+            raise _no_proportions(self.mixing_proportions)
         p.flags.writeable = False
         object.__setattr__(self, "mixing_proportions", p)
+
+    @classmethod
+    def equal(cls, n_components: int) -> Self:
+        """All components equally likely."""
+        return cls(np.full(n_components, 1 / n_components))
 
     @property
     def n_components(self) -> int:
@@ -59,8 +59,19 @@ class IndependentDraws:
         return safe_log(self.mixing_proportions)
 
     def maximize(self, counts: Array) -> Self:
-        """Expected counts (K,) -> the proportions that maximize their likelihood."""
-        return self if self.is_fixed else replace(self, mixing_proportions=counts / counts.sum())
+        """Expected counts (K,) -> the proportions that maximize their likelihood.
+
+        Raises
+        ------
+        ModelError
+            These are no counts: one is negative, or all are 0.
+        """
+        if self.is_fixed:
+            return self
+        p = counts / counts.sum()
+        if not (p >= 0).all():
+            raise _no_proportions(counts)
+        return updated(self, mixing_proportions=p)
 
     def sample(self, n: int, rng: np.random.Generator) -> NDArray[np.intp]:
         """Draw n components."""
@@ -80,3 +91,12 @@ class IndependentDraws:
         if self.is_fixed:
             return self
         return replace(self, mixing_proportions=SIMPLEX.from_vector(vector, self.mixing_proportions[None])[0][0])
+
+
+def _no_proportions(found: Any) -> ModelError:
+    return ModelError.parameter(
+        family="mixture",
+        name="mixing_proportions",
+        requirement="numbers >= 0 that sum to 1, one per component",
+        found=repr(found),
+    )
