@@ -42,7 +42,8 @@ def safe_log1m(p: Array) -> Array:
 def updated(instance: T, **values: Any) -> T:
     """`dataclasses.replace` for values that are right by construction: nothing is converted, nothing is checked.
 
-    What a cached property would compute can be given too, under its name, where it is known already. An M-step on a small table would otherwise spend more time on checking its own result than on arriving at it.
+    What a cached property would compute can be given too, under its name, where it is known already. An M-step on a
+    small table would otherwise spend more time on checking its own result than on arriving at it.
     """
     new = object.__new__(type(instance))
     own, names = vars(instance), _field_names(type(instance))  # type: ignore[arg-type]

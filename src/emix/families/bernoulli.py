@@ -8,7 +8,7 @@ Source: Bishop (2006), Pattern Recognition and Machine Learning, section 9.3.3.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np

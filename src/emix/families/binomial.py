@@ -8,7 +8,7 @@ Source: Casella & Berger (2002), Statistical Inference, 2nd ed., section 3.2; Do
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np

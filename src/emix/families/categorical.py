@@ -7,7 +7,7 @@ Source: Goodman (1974), Biometrika 61 (the latent class model); McLachlan & Peel
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np

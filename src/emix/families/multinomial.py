@@ -7,7 +7,7 @@ Source: Nigam, McCallum, Thrun & Mitchell (2000), Machine Learning 39, section 3
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np

@@ -319,7 +319,7 @@ class MultivariateNormal(Family):
         return C
 
     def _factored(self, C: Array, count: Array) -> Array:
-        """Cholesky factors; raise if a conditional variance (a squared pivot of theirs) is nearly none of its column's."""
+        """Cholesky factors; raise if a conditional variance (a pivot squared) is nearly none of its column's."""
         try:
             L: Array = np.asarray(np.linalg.cholesky(C), dtype=np.float64)
             is_sound = bool((_diagonal(L) ** 2 > VARIANCE_FLOOR).all())
