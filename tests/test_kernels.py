@@ -92,7 +92,7 @@ def expectations(family, x, weight, knowledge, monkeypatch, K):
     found = []
     for limit in (0, np.inf):
         monkeypatch.setattr(dispatch, "COMPILE_FROM", limit)
-        found.append(source.sum_over_chunks(model.expect))
+        found.append(source.prepared_for(model.family).sum_over_chunks(model.expect))
     return found
 
 

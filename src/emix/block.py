@@ -89,6 +89,31 @@ class Summary:
 
 
 @dataclass(frozen=True)
+class Coding:
+    """Rows of few different cells as codes, several columns to one: their statistics are looked up and not computed.
+
+    Attributes
+    ----------
+    groups : tuple of slice
+        The columns of each code.
+    minimum, sizes, strides : ndarray of shape (d,)
+        A cell's step x - minimum (the last of the column's `sizes` steps if it is missing) times its stride adds up to
+        the code of its group.
+    offsets : ndarray of shape (G,)
+        Where each group's codes begin among all codes.
+    statistics : array of shape (1 + D, n_codes), sparse where that is large
+        What each code adds to the statistics of a row; row 0, the constant 1, comes with the codes of the first group.
+    """
+
+    groups: tuple[slice, ...]
+    minimum: Array
+    sizes: NDArray[np.int64]
+    strides: NDArray[np.int64]
+    offsets: NDArray[np.int64]
+    statistics: Any
+
+
+@dataclass(frozen=True)
 class Chunk:
     """Consecutive rows with their weights and what is known of their labels.
 
@@ -112,6 +137,8 @@ class Chunk:
         Weighted sum of the log base measure over the rows, where it was computed beforehand.
     statistics : ndarray of shape (D, B) or None
         T(x) of the rows, where they are so few that it is kept for all iterations.
+    codes, coding : ndarray of shape (B, G) and Coding, or None
+        The rows as codes.
     """
 
     x: NDArray[Any]
@@ -123,6 +150,8 @@ class Chunk:
     knowledge: Array | None = None
     log_base: float | None = None
     statistics: Array | None = None
+    codes: NDArray[Any] | None = None
+    coding: Coding | None = None
 
     @property
     def cells(self) -> Array:

@@ -15,11 +15,11 @@ from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from emix.block import Array, Chunk, Expectation, Schema, Summary, safe_log, updated
+from emix.block import Array, Chunk, Coding, Expectation, Schema, Summary, safe_log, updated
 from emix.errors import ImpossibleRowError, ModelError
 from emix.families import Family, Work
 from emix.kernels import dispatch, reference
-from emix.kernels.tiles import ITEMS, VALUES, Tile
+from emix.kernels.tiles import Tile
 from emix.latent import IndependentDraws
 
 
@@ -224,6 +224,8 @@ class Mixture:
         ImpossibleRowError
             A row has probability 0 under every component.
         """
+        if chunk.codes is not None and chunk.coding is not None:
+            return self._expect_coded(chunk, chunk.codes, chunk.coding)
         tile = self.family.tile()
         work = chunk.n_source_rows * self.latent_size * self._coefficients[0].shape[1]
         if tile is not None and work >= dispatch.COMPILE_FROM and (chunk.is_complete or tile.takes_holes):
@@ -245,26 +247,27 @@ class Mixture:
     def _expect_compiled(self, chunk: Chunk, tile: Tile) -> Expectation:
         """The same by the compiled kernel, which never holds more than a tile of responsibilities."""
         coefficients = self._coefficients[chunk.is_complete]
-        is_halved = tile.kind == ITEMS and chunk.is_complete and bool((coefficients > -1e25).all())
-        if is_halved:  # a zero is a row without a one: half the statistics tell all
-            ones, zeros = np.split(coefficients[:, 1:], 2, axis=1)
-            coefficients = np.concatenate(
-                [coefficients[:, :1] + zeros.sum(axis=1, keepdims=True), ones - zeros], axis=1
-            )
-            tile = tile._replace(kind=VALUES)
         log_q = None if chunk.knowledge is None else safe_log(chunk.knowledge)
         sums = dispatch.expect(chunk.x, chunk.weight, chunk.labels, log_q, coefficients, tile, not chunk.is_complete)
+        return self._compiled(chunk, sums, self._unfolded(sums.statistics, chunk.is_complete))
+
+    def _expect_coded(self, chunk: Chunk, codes: NDArray[Any], coding: Coding) -> Expectation:
+        """The same for rows that are codes: statistics are looked up, and summed once per code."""
+        table = vars(self).get("_table")  # of all codes of the fit: the same for all chunks
+        if table is None or table[0] is not coding:
+            additions = coding.statistics.T @ self._coefficients[0].T
+            table = vars(self)["_table"] = (coding, dispatch.code_table(additions))
+        K, log_q = self.latent_size, None if chunk.knowledge is None else safe_log(chunk.knowledge)
+        sums = dispatch.expect_codes(codes, chunk.weight, chunk.labels, log_q, table[1], K, coding.offsets)
+        return self._compiled(chunk, sums, np.ascontiguousarray((coding.statistics @ sums.statistics).T))
+
+    def _compiled(self, chunk: Chunk, sums: dispatch.Sums, statistics: Array) -> Expectation:
+        """From what a kernel summed."""
         if sums.impossible >= 0:
             raise ImpossibleRowError.at(chunk.start + sums.impossible)
-        base, S = self._log_base(chunk), sums.statistics
-        if is_halved:
-            S = np.concatenate([S, np.maximum(S[:, :1] - S[:, 1:], 0.0)], axis=1)
+        base = self._log_base(chunk)
         return Expectation(
-            self._unfolded(S, chunk.is_complete),
-            sums.log_likelihood + base,
-            sums.weight,
-            sums.magnitude + abs(base),
-            sums.log_map,
+            statistics, sums.log_likelihood + base, sums.weight, sums.magnitude + abs(base), sums.log_map
         )
 
     def _log_base(self, chunk: Chunk) -> float:

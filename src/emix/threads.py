@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from typing import Any, TypeVar
@@ -21,17 +22,38 @@ def _pool(n_threads: int) -> ThreadPoolExecutor:
 def map_in_order(fn: Callable[[Any], T], items: Sequence[Any], n_threads: int) -> list[T]:
     """Fn of each item, in threads where there are several; results in the order of the items.
 
-    When one fails, or the user interrupts, those that have not begun never do.
+    The calling thread is one of them, and each takes the next item when it is done with one: waking a thread costs more
+    than a chunk takes to sum. When an item fails, those that have not begun never do, and the first failure is raised.
     """
-    if n_threads <= 1 or len(items) <= 1:
+    n_workers = min(n_threads, len(items))
+    if n_workers <= 1:
         return [fn(item) for item in items]
-    futures: list[Future[T]] = [_pool(n_threads).submit(fn, item) for item in items]
+    results: dict[int, T] = {}
+    failures: dict[int, BaseException] = {}
+    turns = itertools.count()
+
+    def work() -> None:
+        while not failures and (turn := next(turns)) < len(items):
+            try:
+                results[turn] = fn(items[turn])
+            except Exception as error:
+                failures[turn] = error
+            except BaseException as error:  # an interrupt: the others end at their next item
+                failures[turn] = error
+                raise
+
+    helpers = [_pool(n_threads).submit(work) for _ in range(n_workers - 1)]
     try:
-        return [future.result() for future in futures]
-    except BaseException:
-        for future in futures:
-            future.cancel()
+        work()
+        for helper in helpers:
+            if not helper.cancel():  # one that never began, because the pool is busy, has nothing to wait for
+                helper.result()
+    except BaseException as error:
+        failures.setdefault(-1, error)
         raise
+    if failures:
+        raise failures[min(failures)]
+    return [results[turn] for turn in range(len(items))]
 
 
 @cache

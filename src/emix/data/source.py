@@ -10,7 +10,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from emix.block import CHUNK_ROWS, Array, Chunk, Expectation, Schema, Summary, mix, updated
+from emix.block import CHUNK_ROWS, Array, Chunk, Coding, Expectation, Schema, Summary, mix, updated
+from emix.data.coding import encode as code_cells
+from emix.data.coding import make_coding
 from emix.data.encode import check_cells, encode
 from emix.data.knowledge import Knowledge
 from emix.data.summary import summarize
@@ -143,17 +145,28 @@ class InMemorySource:
             part = slice(start, start + CHUNK_ROWS)
             known = {} if self.knowledge is None else self.knowledge.part(part)
             chunks.append(Chunk(self.x[part], self.weight[part], start, self.n_rows, self.is_complete, **known))
-        return tuple(chunks if self.family is None else map_in_order(self._prepared, chunks, self.n_jobs))
+        if self.family is None:
+            return tuple(chunks)
+        coding = self._coding
+        return tuple(map_in_order(lambda chunk: self._prepared(chunk, coding), chunks, self.n_jobs))
 
     def prepared_for(self, family: Family) -> Self:
-        """The same rows; log base measures, and of few rows the statistics, are computed once for all iterations."""
+        """The same rows; log base measures, codes, and of few rows the statistics, are computed once for all passes."""
         return replace(self, family=family)
+
+    @cached_property
+    def _coding(self) -> Coding | None:
+        """How to code the rows, where they are many and it pays."""
+        if self.family is None:
+            return None
+        work = self.n_rows * self.n_components * (1 + len(self.family.statistic_names))
+        return make_coding(self.family, self.summary, self.n_components) if work >= dispatch.COMPILE_FROM else None
 
     def with_jobs(self, n_jobs: int) -> Self:
         """The same rows, summed by so many threads."""
         return updated(self, n_jobs=n_jobs, chunks=self.chunks)
 
-    def _prepared(self, chunk: Chunk) -> Chunk:
+    def _prepared(self, chunk: Chunk, coding: Coding | None) -> Chunk:
         family, base, T = self.family, 0.0, None
         assert family is not None
         if type(family).log_base_measure is not Family.log_base_measure:  # it is not 0
@@ -162,7 +175,8 @@ class InMemorySource:
             T = family.statistics(chunk.cells, is_complete=chunk.is_complete)
             T = np.concatenate([np.ones((1, len(chunk.x))), T])
             T = T if T.size <= KEPT else None
-        return replace(chunk, log_base=base, statistics=T)
+        codes = None if coding is None else code_cells(chunk.x, coding, is_large=self.x.size >= PACK_FROM)
+        return replace(chunk, log_base=base, statistics=T, codes=codes, coding=coding)
 
     def sum_over_chunks(self, fn: Callable[[Chunk], Expectation]) -> Expectation:
         """Sum of fn(chunk), by a fixed tree: the same bits for any number of threads."""

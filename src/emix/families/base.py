@@ -102,6 +102,9 @@ class Family(ABC):
     spaces: ClassVar[Mapping[str, Space]]
     """Parameter name -> the space one component's entries live in, in the order of the constructor."""
 
+    is_additive: ClassVar[bool] = False
+    """Whether T(x) is the sum of what each cell adds, and a missing cell adds nothing."""
+
     # -- parameters --------------------------------------------------------------------------------------------------
 
     def __post_init__(self) -> None:

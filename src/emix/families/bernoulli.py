@@ -18,7 +18,6 @@ from emix.block import Array, safe_log, safe_log1m
 from emix.errors import ModelError
 from emix.families.base import Family, Parameter, Support, Work, share
 from emix.families.columnwise import by_column
-from emix.kernels.tiles import ITEMS, TOTALS, Tile
 from emix.spaces import PROBABILITY
 
 
@@ -38,6 +37,7 @@ class Bernoulli(Family):
     shared: bool = False
 
     name = "bernoulli"
+    is_additive = True
     spaces = {"probability": PROBABILITY}
     support = Support("0 or 1 (or true/false)", lower=0, upper=1, is_whole=True)
 
@@ -67,10 +67,6 @@ class Bernoulli(Family):
         if self.shared:
             return np.stack([ones.sum(axis=1), zeros.sum(axis=1)])
         return np.concatenate([ones.T, zeros.T])
-
-    def tile(self) -> Tile:
-        d = len(self.columns)
-        return Tile(TOTALS if self.shared else ITEMS, np.zeros(d), np.ones(d))
 
     def coefficients(self) -> Array:
         p = by_column(self.probability)

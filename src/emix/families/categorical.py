@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from emix.block import Array, safe_log
 from emix.errors import ModelError
 from emix.families.base import Family, Parameter, Support, Work, share
-from emix.kernels.tiles import LEVELS, Tile
 from emix.spaces import SIMPLEX, Space
 
 
@@ -33,6 +32,7 @@ class Categorical(Family):
     probabilities: Parameter = None
 
     name = "categorical"
+    is_additive = True
     spaces = {"probabilities": SIMPLEX}
     support = Support("labels", is_categorical=True)
 
@@ -78,10 +78,6 @@ class Categorical(Family):
     def statistics(self, x: Array, *, is_complete: bool = False) -> Array:
         levels = [np.arange(size)[:, None] == x[:, j] for j, size in enumerate(self._sizes())]
         return np.concatenate(levels).astype(np.float64)
-
-    def tile(self) -> Tile:
-        offsets = np.concatenate([[0], np.cumsum(self._sizes())[:-1]])
-        return Tile(LEVELS, offsets.astype(np.float64), np.ones(len(offsets)))
 
     def coefficients(self) -> Array:
         return np.concatenate([safe_log(p) for p in self._by_column()], axis=1)

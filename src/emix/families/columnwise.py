@@ -20,6 +20,7 @@ class ColumnwiseFamily(Family):
     cell contributes zeros. Parameters are (K,) for one column and (K, d) for several.
     """
 
+    is_additive = True
     n_statistics: ClassVar[int]
     neutral: ClassVar[float] = 1.0
     """Any value inside the support, put in the place of a missing cell before it is multiplied by zero."""

@@ -21,7 +21,7 @@ from emix.em.starts import SAMPLE_ROWS
 from emix.em.stopping import Aitken, StoppingRule, stopping_rule
 from emix.errors import ConvergenceWarning, DataError, FitError, ImpossibleRowError, ModelError
 from emix.fitting.advice import advice
-from emix.fitting.starting import Start, is_believed, make_starts
+from emix.fitting.starting import Start, is_believed, is_seeded, make_starts
 from emix.model import Mixture, Model
 from emix.results import FitResult, Record, StartRecord, StopReason
 from emix.threads import blas_limited, map_in_order
@@ -137,8 +137,7 @@ def fit(
         model = _with_binding_of(model, start)
         model, source = prepare(model, table, labels=labels, weight=weight, n_jobs=threads)
         rows, source = source, source.collapsed().prepared_for(model.family)
-        sample = source.sample(SAMPLE_ROWS, seed)
-        sample = sample if sample is source else sample.prepared_for(model.family)
+        sample = source.sample(SAMPLE_ROWS, seed) if is_seeded(model, start) else source
         starts = make_starts(model, rows, sample, table, start, n_init=n_init, seed=seed)
     try:
         with blas_limited():

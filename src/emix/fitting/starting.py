@@ -29,6 +29,11 @@ class Start:
     is_short: bool = False
 
 
+def is_seeded(model: Mixture, start: Any) -> bool:
+    """Whether starts are drawn from the rows, so that a sample of them is needed."""
+    return isinstance(start, str) or (start is None and not model.is_fitted)
+
+
 def make_starts(
     model: Mixture, rows: InMemorySource, sample: InMemorySource, table: Table, start: Any, *, n_init: int, seed: int
 ) -> list[Start]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emix.kernels import reference
-from emix.kernels.tiles import LEVELS, Tile
+from emix.kernels.tiles import Tile
 
 Array = NDArray[np.float64]
 
@@ -20,6 +20,8 @@ COMPILE_FROM = 1_000_000
 fit on a small file never waits for a compiler."""
 TILE_BYTES = 384 * 1024
 """Of one tile: a good part of a core's L2 cache, which the log joint and the responsibilities share."""
+CODED_ROWS = 256
+"""Rows of a tile of codes."""
 NO_LABELS = np.zeros(0, dtype=np.int64)
 NO_KNOWLEDGE = np.zeros((0, 0))
 
@@ -49,7 +51,7 @@ def expect(
     Parameters
     ----------
     x : ndarray of shape (n, d)
-        float64 or float32, any strides; level codes for an index tile.
+        float64 or float32, any strides.
     weight : ndarray of shape (n,)
         Row weights.
     labels : ndarray of shape (n,) or None
@@ -67,13 +69,6 @@ def expect(
     K, D = coefficients.shape
     known = NO_LABELS if labels is None else labels
     log_q = NO_KNOWLEDGE if log_q is None else log_q
-    if tile.kind == LEVELS:
-        Ct = np.zeros((D, -(-K // 8) * 8))
-        Ct[:, :K] = coefficients.T
-        offsets = tile.shift.astype(np.int64)
-        with interruptible():
-            St, sums, bad = kernel.expect_levels(x, weight, known, log_q, Ct, K, offsets, 256)
-        return Sums(np.ascontiguousarray(St[:, :K].T), sums[0], sums[1], sums[2], sums[3], bad)
     C = np.zeros((-(-K // 4) * 4, D))
     C[:K] = coefficients
     rows = tile_rows(D)
@@ -84,13 +79,41 @@ def expect(
     return Sums(S[:K], sums[0], sums[1], sums[2], sums[3], bad)
 
 
+def expect_codes(
+    codes: NDArray[Any],
+    weight: Array,
+    labels: NDArray[np.int64] | None,
+    log_q: Array | None,
+    table: Array,
+    n_components: int,
+    offsets: NDArray[np.int64],
+) -> Sums:
+    """E-step over coded rows (n, G); `table` as from `code_table`. The sums are of responsibilities, (n_codes, K)."""
+    known = NO_LABELS if labels is None else labels
+    log_q = NO_KNOWLEDGE if log_q is None else log_q
+    with interruptible():
+        St, sums, bad = compiled().expect_codes(codes, weight, known, log_q, table, n_components, offsets, CODED_ROWS)
+    return Sums(St[:, :n_components], sums[0], sums[1], sums[2], sums[3], bad)
+
+
+def code_table(additions: Array) -> Array:
+    """What each code adds to the log joint, (n_codes, K), with the components rounded up to a multiple of 4."""
+    n_codes, K = additions.shape
+    table = np.zeros((n_codes, -(-K // 4) * 4))
+    table[:, :K] = additions
+    return table
+
+
 @contextmanager
 def interruptible() -> Iterator[None]:
     """An interrupt that arrives inside compiled code comes out as a SystemError; make it an interrupt again."""
     try:
         yield
     except SystemError as error:
-        if isinstance(error.__cause__, KeyboardInterrupt):
+        cause: BaseException | None = error
+        while isinstance(cause, SystemError):  # one for each layer of compiled code that it came through
+            cause = cause.__cause__
+        if isinstance(cause, KeyboardInterrupt):
             raise KeyboardInterrupt from error
         raise
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-VALUES, SQUARES, PRODUCTS, TOTALS, TRIALS, GAMMA, ITEMS, LEVELS = range(8)
-"""Kinds of tiles: see `_fill` in compiled.py; LEVELS are index tiles, one level code per cell."""
+VALUES, SQUARES, PRODUCTS, TRIALS, GAMMA = range(5)
+"""Kinds of dense tiles: see `_fill` in compiled.py."""
 PLAIN, LOGARITHM = range(2)
 """Which coordinate y is of: x, or log x."""
 
