@@ -127,6 +127,17 @@ def small(name: str, x: Callable[[], np.ndarray], K: int) -> Callable[[bool], Wo
     return make
 
 
+def three_coins(tiny: bool) -> Workload:
+    """Ten tosses and three coins; nobody else has this model, so its time stands alone."""
+
+    def contenders() -> dict[str, Run]:
+        tosses = [1, 1, 0, 1, 0, 0, 1, 0, 1, 1]
+        start = emix.Mixture(emix.Bernoulli([0.6, 0.7]), mixing_proportions=[0.4, 0.6])
+        return {"emix": _fit(start, tosses)}
+
+    return Workload("three coins, 10 tosses", contenders)
+
+
 def _faithful() -> np.ndarray:
     return np.loadtxt("examples/old_faithful.csv", delimiter=",", skiprows=1)
 
@@ -147,6 +158,7 @@ def _all() -> Iterator[Callable[[bool], Workload]]:
     yield overlapping
     yield small("iris, K=3, full", _iris, 3)
     yield small("Old Faithful, K=2, full", _faithful, 2)
+    yield three_coins
 
 
 WORKLOADS = list(_all())

@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 import emix
-from emix import LogNormal, Mixture, MultivariateNormal, Normal, fit
+from emix import Gamma, LogNormal, Mixture, MultivariateNormal, Normal, fit
 from emix.centred import CentredMixture, centred, well_conditioned
 
 
@@ -25,6 +25,17 @@ def test_far_groups_have_their_own_variance_to_the_last_digits(distance):
     assert_allclose(model.family.variance, [x[:300].var(), x[300:].var()], rtol=rtol)
     assert type(result.model) is Mixture
     assert not any("collapsed: in" in warning or "equal" in warning for warning in result.warnings)
+
+
+@pytest.mark.parametrize("ratio", [1e2, 1e5])
+def test_far_gamma_groups_have_their_own_shape(ratio):
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.gamma(1e6, 1e-6, 300), ratio * rng.gamma(1e6, 1e-6, 300)])
+    model = fit(Mixture(Gamma(), 2), x, random_state=0).model
+    model = model.reordered(np.argsort(model.family.shape / model.family.rate))
+    for k, rows in enumerate((x[:300], x[300:])):
+        alone = fit(Mixture(Gamma(), 1), rows / rows.mean()).model.family
+        assert_allclose(model.family.shape[k], alone.shape[0], rtol=1e-9)
 
 
 @pytest.mark.parametrize("structure", ["full", "diag", "spherical"])
@@ -54,6 +65,7 @@ def test_a_single_outlier_still_collapses():
 FAMILIES = {
     "normal": (Normal([0.0, 2.0], [1.0, 2.0]), lambda rng: rng.normal(size=80) + 2 * (np.arange(80) % 2)),
     "normal, columns": (Normal([[0.0, 1], [2, 3]], [[1.0, 2], [2, 1]]), lambda rng: rng.normal(1, 1, (80, 2))),
+    "gamma": (Gamma([2.0, 30.0], [1.0, 3.0]), lambda rng: rng.gamma(3.0, 2.0, 80)),
     "lognormal": (LogNormal([0.0, 1.0], [1.0, 0.5]), lambda rng: rng.lognormal(0.5, 1.0, 80)),
     **{
         structure: (

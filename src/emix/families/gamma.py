@@ -10,7 +10,7 @@ Source: Minka (2002), Estimating a Gamma distribution (start value, equation 13)
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -59,6 +59,17 @@ class Gamma(ColumnwiseFamily):
         return np.ones(1) if self.binding is None else self.binding.scale
 
     @property
+    def can_be_centred(self) -> bool:
+        return True
+
+    def centred(self) -> Self:
+        mean = by_column(self.shape)[0] / by_column(self.rate)[0]
+        schema = self.binding.schema if self.binding is not None else None
+        return (
+            self if schema is None else replace(self, binding=Binding(schema, np.zeros_like(mean), mean, is_own=True))
+        )
+
+    @property
     def statistic_names(self) -> tuple[str, ...]:
         return (
             *(f"sum of {c}" for c in self.columns),
@@ -93,6 +104,8 @@ class Gamma(ColumnwiseFamily):
             target = np.log(by_column(self.rate) * self._scale()) + excess - curve
             return {"shape": shape_from_digamma(target)}
         gap = curve - (excess - np.log1p(excess))
+        if self.binding is not None and self.binding.is_own:
+            gap = np.maximum(gap, VARIANCE_FLOOR)
         if not (gap > VARIANCE_FLOOR / 2).all():  # gap is about half the squared coefficient of variation
             k, j = np.argwhere(~(gap > VARIANCE_FLOOR / 2))[0]
             ratio, weight = 2 * max(float(gap[k, j]), 0.0), float(observed[k, j])
