@@ -189,14 +189,19 @@ class Mixture:
 
     def log_joint(self, chunk: Chunk) -> Array:
         """Log p(x, z = k) and what is known of the label, (K, B); without the base measure."""
-        T = self._tile(chunk)
-        log_joint = self._coefficients[chunk.is_complete] @ T
+        if self.family.is_linear(is_complete=chunk.is_complete):
+            log_joint = self._coefficients[chunk.is_complete] @ self._tile(chunk)
+        else:
+            log_joint = self.latent.coefficients()[:, None] + self.family.log_prob(chunk.cells)
         known = chunk.log_knowledge(self.latent.n_components)
         return log_joint if known is None else log_joint + known
 
     def sum_statistics(self, chunk: Chunk, weighted_resp: Array) -> Array:
         """Sum weighted responsibilities (K, B) times T over the rows: (K, 1 + D)."""
-        return self._unfolded(weighted_resp @ self._tile(chunk).T, chunk.is_complete)
+        if self.family.is_linear(is_complete=chunk.is_complete):
+            return self._unfolded(weighted_resp @ self._tile(chunk).T, chunk.is_complete)
+        own = self.family.accumulate(chunk.cells, weighted_resp)
+        return np.concatenate([weighted_resp.sum(axis=1, keepdims=True), own], axis=1)
 
     def _unfolded(self, S: Array, is_complete: bool) -> Array:
         """With the counts of observed cells, which for complete rows are the expected counts."""
@@ -227,9 +232,10 @@ class Mixture:
         if chunk.codes is not None and chunk.coding is not None:
             return self._expect_coded(chunk, chunk.codes, chunk.coding)
         tile = self.family.tile()
-        work = chunk.n_source_rows * self.latent_size * self._coefficients[0].shape[1]
-        if tile is not None and work >= dispatch.COMPILE_FROM and (chunk.is_complete or tile.takes_holes):
-            return self._expect_compiled(chunk, tile)
+        if tile is not None and (chunk.is_complete or tile.takes_holes):
+            work = chunk.n_source_rows * self.latent_size * self._coefficients[0].shape[1]
+            if work >= dispatch.COMPILE_FROM:
+                return self._expect_compiled(chunk, tile)
         resp, log_evidence = reference.responsibilities(self.log_joint(chunk))
         if not np.isfinite(log_evidence).all():
             raise ImpossibleRowError.at(chunk.start + int(np.argmax(~np.isfinite(log_evidence))))
@@ -289,9 +295,10 @@ class Mixture:
         The log-likelihood is a sum of coefficients times statistics: its rounding is that of the largest terms, and at
         least that of a probability near 1, whose logarithm is near 0, once per unit of weight.
         """
-        S, C = expectation.statistics, self._sizes
-        terms = np.abs(np.where(C < 1e25, C, 0.0) * S).sum()
-        noise = 8 * float(np.finfo(np.float64).eps) * max(expectation.magnitude, float(terms), expectation.weight)
+        S, terms = expectation.statistics, 0.0
+        if self.family.is_linear(is_complete=True):
+            terms = float(np.abs(np.where(self._sizes < 1e25, self._sizes, 0.0) * S).sum())
+        noise = 8 * float(np.finfo(np.float64).eps) * max(expectation.magnitude, terms, expectation.weight)
         return Audit(float(S[:, 0].sum()), noise, getattr(self.family, "added_variance", 0.0) == 0.0)
 
     # -- the model in use --------------------------------------------------------------------------------------------

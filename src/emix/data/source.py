@@ -171,7 +171,7 @@ class InMemorySource:
         assert family is not None
         if type(family).log_base_measure is not Family.log_base_measure:  # it is not 0
             base = float(chunk.weight @ family.log_base_measure(chunk.cells))
-        if self.x.size <= KEPT:
+        if self.x.size <= KEPT and family.is_linear(is_complete=chunk.is_complete):
             T = family.statistics(chunk.cells, is_complete=chunk.is_complete)
             T = np.concatenate([np.ones((1, len(chunk.x))), T])
             T = T if T.size <= KEPT else None

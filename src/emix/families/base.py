@@ -259,9 +259,20 @@ class Family(ABC):
         """Log h(x), (B,): the part that no parameter touches."""
         return np.zeros(len(x))
 
+    def is_linear(self, *, is_complete: bool) -> bool:
+        """Whether log-densities and sums are linear in `statistics`, for complete rows or for rows with missing cells.
+
+        A family where they are not overrides `log_prob` and `accumulate`, and stays additive over rows.
+        """
+        return True
+
     def log_prob(self, x: Array) -> Array:
         """Log p(x given k) without the base measure: (K, B)."""
         return self.coefficients() @ self.statistics(x)
+
+    def accumulate(self, x: Array, weighted_resp: Array) -> Array:
+        """Sum weighted responsibilities (K, B) times what each row adds: (K, D). Also before there are parameters."""
+        return weighted_resp @ self.statistics(x).T
 
     def maximize(self, expected: Array) -> Self:
         """M-step: expected statistics (K, D) -> the family with the maximum-likelihood parameters.

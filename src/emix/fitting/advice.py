@@ -62,6 +62,8 @@ def _equal(model: Mixture, S: Array) -> list[str]:
     For members of an exponential family the symmetric Kullback-Leibler divergence is (c_i - c_j) . (mean T under i -
     mean T under j); with the counts it bounds what the complete-data log-likelihood would lose by merging the two.
     """
+    if not model.family.is_linear(is_complete=True):
+        return []
     K, C, counts = len(S), model.family.coefficients(), S[:, 0]
     alive = np.flatnonzero(counts > 1e-8 * counts.sum())
     if len(alive) < 2 or model.family.fixed.issuperset(model.family.spaces):
