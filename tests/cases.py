@@ -24,10 +24,12 @@ from emix import (
     MultivariateNormal,
     Normal,
     Poisson,
+    StudentT,
 )
 from emix.block import Schema
 from emix.data.summary import summarize
-from emix.families import STRUCTURES, Binding, Family
+from emix.families import STRUCTURES, Binding, FactorAnalytic, Family
+from emix.families.student_t import SCALE_STRUCTURES
 
 # -- the registry ----------------------------------------------------------------------------------------------------
 
@@ -111,6 +113,10 @@ def multivariate_density(family: Family, x: np.ndarray, k: int) -> np.ndarray:
     return stats.multivariate_normal(family.mean[k], family.covariance[k]).pdf(x)
 
 
+def student_density(family: Family, x: np.ndarray, k: int) -> np.ndarray:
+    return stats.multivariate_t(family.mean[k], family.scale[k], family.degrees_of_freedom[k]).pdf(x).reshape(len(x))
+
+
 normal_density = over_columns(lambda x, m, v: stats.norm.pdf(x, m, np.sqrt(v)), "mean", "variance")
 lognormal_density = over_columns(
     lambda x, m, v: stats.lognorm.pdf(x, np.sqrt(v), scale=np.exp(m)), "log_mean", "log_variance"
@@ -128,6 +134,14 @@ COVARIANCES = {
     "tied": [[[1.0, 0.3, 0.1], [0.3, 2.0, -0.5], [0.1, -0.5, 1.5]]] * 2,
     "diag": [np.diag([1.0, 2.0, 0.5]), np.diag([0.5, 0.3, 3.0])],
     "spherical": [0.7 * np.eye(3), 2.0 * np.eye(3)],
+}
+
+GAUSSIAN = {
+    **COVARIANCES,
+    **{  # two matrices that the structure allows, from two that it may not
+        name: one.covariances(np.array(COVARIANCES["full"]) * np.array([50, 80])[:, None, None], np.array([50.0, 80.0]))
+        for name, one in STRUCTURES.items()
+    },
 }
 
 CASES = [
@@ -196,12 +210,43 @@ CASES = [
     *(
         Case(
             f"multivariate-normal-{structure}",
-            MultivariateNormal([[0.0, 1.0, 2.0], [3.0, -1.0, 0.5]], COVARIANCES[structure], structure=structure),
+            MultivariateNormal([[0.0, 1.0, 2.0], [3.0, -1.0, 0.5]], covariance, structure=structure),
             3,
             multivariate_density,
             factorises=False,
         )
-        for structure in STRUCTURES
+        for structure, covariance in GAUSSIAN.items()
+    ),
+    Case(
+        "multivariate-normal-factors",
+        MultivariateNormal(
+            [[0.0, 1.0, 2.0, 0.0, 1.0], [3.0, -1.0, 0.5, 2.0, 0.0]],
+            [
+                np.outer(loadings, loadings) + np.diag([0.5, 1.5, 1.0, 0.7, 0.9])
+                for loadings in ([0.8, 0.5, -0.6, 1.0, 0.7], [1.1, -0.4, 0.7, 0.9, -1.2])
+            ],
+            structure=FactorAnalytic(1),
+        ),
+        5,
+        multivariate_density,
+        factorises=False,
+    ),
+    Case(
+        "student-t-one-column",
+        StudentT([[-1.0], [6.0]], [[[0.5]], [[2.0]]], [3.0, 8.0]),
+        1,
+        student_density,
+        factorises=False,
+    ),
+    *(
+        Case(
+            f"student-t-{structure}",
+            StudentT([[0.0, 1.0, 2.0], [5.0, -3.0, 0.5]], COVARIANCES[structure], [3.0, 8.0], structure=structure),
+            3,
+            student_density,
+            factorises=False,
+        )
+        for structure in SCALE_STRUCTURES
     ),
 ]
 
@@ -220,8 +265,11 @@ def law(cases: list[Case]):
 
 TWO_PARAMETERS = [case for case in CASES if len(case.family.spaces) == 2]
 FACTORISED = [case for case in CASES if case.factorises]
-ALL_OR_NOTHING = [case for case in CASES if not case.factorises and case.family.support.takes_missing]
+ALL_OR_NOTHING = [case for case in CASES if case.family.support.missing_is_joint]
+COMPLETING = [case for case in CASES if case.family.groups_by_pattern]
+"""A missing cell is not left out but expected, given the others of its row."""
 REFUSING = [case for case in CASES if not case.family.support.takes_missing]
+LINEAR = [case for case in CASES if case.family.is_linear(is_complete=True)]
 WITH_MEAN = [case for case in TWO_PARAMETERS if not isinstance(case.family, Gamma)]
 
 
@@ -237,7 +285,7 @@ def expected_under(case: Case, x: np.ndarray, seed: int = 1) -> tuple[Family, np
     """The family bound to x, expected statistics (K, D) of soft responsibilities, and these (K, n)."""
     family = case.bound(x)
     resp = soft_responsibilities(family.n_components, len(x), seed)
-    return family, resp @ family.statistics(x).T, resp
+    return family, family.accumulate(x, resp), resp
 
 
 def assert_same_parameters(found: Family, wanted: Family, rtol: float, atol: float = 0.0) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from cases import (
     CASES,
+    LINEAR,
     REFUSING,
     TWO_PARAMETERS,
     WITH_MEAN,
@@ -30,6 +31,7 @@ from emix import (
     Normal,
 )
 from emix.families import Family
+from emix.families.structures import structure
 
 # -- the M-step ------------------------------------------------------------------------------------------------------
 
@@ -58,14 +60,14 @@ def assert_is_maximum(fitted: Family, expected: np.ndarray) -> None:
         assert objective(fitted.from_vector(vector + step * units(fitted)), expected) < best
 
 
-@law(CASES)
+@law(LINEAR)
 def test_no_neighbour_of_maximize_scores_better(case):
     x, _ = case.draw(400)
     family, expected, _ = expected_under(case, x)
     assert_is_maximum(family.maximize(expected), expected)
 
 
-@law(CASES)
+@law(LINEAR)
 def test_no_neighbour_of_maximize_scores_better_with_missing_cells(case):
     if case.family.support.takes_missing:
         x, _ = case.draw(400)
@@ -109,12 +111,7 @@ def test_the_variance_about_a_fixed_mean_is_not_the_free_variance(case):
     counts = resp.sum(axis=1)
     if isinstance(family, MultivariateNormal):
         scatter = np.einsum("kn,kni,knj->kij", resp, centred, centred)
-        wanted = {
-            "full": lambda: scatter / counts[:, None, None],
-            "tied": lambda: np.repeat(scatter.sum(axis=0)[None] / counts.sum(), len(counts), axis=0),
-            "diag": lambda: scatter / counts[:, None, None] * np.eye(3),
-            "spherical": lambda: (np.trace(scatter, axis1=1, axis2=2) / counts / 3)[:, None, None] * np.eye(3),
-        }[family.structure]()
+        wanted = structure(family.structure).covariances(scatter, counts)
     else:
         wanted = np.einsum("kn,kni->ki", resp, centred**2) / counts[:, None]
     found = getattr(held, variance_name)
@@ -133,8 +130,9 @@ def test_work_arrives_at_the_parameters_of_the_m_step(case):
         for name in set(family.spaces) - fixed:
             values = [line.value for line in lines if line.parameter == name]
             value = getattr(fitted, name)
-            if name == "covariance":
-                i, j = np.triu_indices(3) if family.structure in ("full", "tied") else (np.arange(3), np.arange(3))
+            if name in ("covariance", "scale"):
+                d = value.shape[1]
+                i, j = np.triu_indices(d) if structure(family.structure).has_products else (np.arange(d), np.arange(d))
                 wanted = list(value[:, i, j].T)
             else:
                 wanted = [column for one in columns_of(value) for column in one.reshape(len(one), -1).T]
@@ -157,7 +155,7 @@ def test_a_component_without_rows_keeps_its_parameters(case):
         for old, new in zip(columns_of(value), columns_of(getattr(fitted, name)), strict=True):
             assert np.isfinite(new).all()
             assert not np.array_equal(new[0], old[0])
-            if getattr(family, "structure", "") == "tied" and name == "covariance":
+            if name in ("covariance", "scale") and structure(family.structure).name not in ("VII", "VVI", "VVV"):
                 assert_array_equal(new[last], new[0])  # it has no covariance of its own
             else:
                 assert_allclose(new[last], old[last], rtol=1e-12, err_msg=name)
@@ -195,9 +193,14 @@ def test_vector_round_trip(case):
         assert np.isfinite(vector).all()
         assert len(vector) == held.n_free_parameters
         assert (len(vector) == 0) == (fixed == set(family.spaces))
-        assert_same_parameters(held.from_vector(vector), family, rtol=1e-12, atol=1e-14)
+        # factors are found again in the covariance, near a uniqueness of 0 to the root of the solver's precision
+        atol = 2e-5 if "factor" in case.id else 1e-14
+        assert_same_parameters(held.from_vector(vector), family, rtol=1e-12, atol=atol)
         moved = vector + np.linspace(-0.3, 0.4, len(vector))
-        assert_allclose(held.from_vector(moved).to_vector(), moved, rtol=1e-9, atol=1e-12)
+        again = held.from_vector(moved)  # an orientation has several coordinates, so it is parameters that come back
+        assert_same_parameters(again.from_vector(again.to_vector()), again, rtol=1e-9, atol=1e-9)
+        if len(vector):
+            assert not np.allclose(again.to_vector(), vector, rtol=1e-9, atol=0)
         with pytest.raises(emix.ModelError):
             held.from_vector(np.append(vector, 0.0))
 
@@ -230,6 +233,10 @@ N_FREE = {
     "multivariate-normal-tied": 6 + 6,
     "multivariate-normal-diag": 6 + 6,
     "multivariate-normal-spherical": 6 + 2,
+    "student-t-one-column": 2 + 2 + 2,
+    "student-t-full": 6 + 12 + 2,
+    "student-t-tied": 6 + 6 + 2,
+    "student-t-spherical": 6 + 2 + 2,
 }
 
 

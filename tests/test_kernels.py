@@ -79,7 +79,8 @@ CASES = {
 
 
 def test_every_family_has_a_case():
-    assert {name.split(",")[0] for name in CASES} == set(FAMILIES)
+    numpy_alone = {"student_t"}  # its log-densities are not linear in its statistics
+    assert {name.split(",")[0] for name in CASES} == set(FAMILIES) - numpy_alone
 
 
 def expectations(family, x, weight, knowledge, monkeypatch, K):

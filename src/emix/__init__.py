@@ -29,7 +29,9 @@ if TYPE_CHECKING:
         Bernoulli,
         Binomial,
         Categorical,
+        ConjugatePrior,
         Exponential,
+        FactorAnalytic,
         Gamma,
         Geometric,
         LogNormal,
@@ -37,15 +39,26 @@ if TYPE_CHECKING:
         MultivariateNormal,
         Normal,
         Poisson,
+        StudentT,
     )
     from emix.fitting import (
         EStep,
         e_step,
         fit,
+        impute,
         predict,
         responsibilities,
         sample,
         score_samples,
+    )
+    from emix.inference import (
+        Merging,
+        condition,
+        interval_probability,
+        marginal,
+        merge_components,
+        predict_given,
+        separation,
     )
     from emix.model import (
         Mixture,
@@ -69,10 +82,11 @@ _HOMES = {
     ),
     "emix.estimators": "GaussianMixture MixtureModel",
     "emix.families": (
-        "Bernoulli Binomial Categorical Exponential Gamma Geometric LogNormal Multinomial "
-        "MultivariateNormal Normal Poisson "
+        "Bernoulli Binomial Categorical ConjugatePrior Exponential FactorAnalytic Gamma Geometric LogNormal "
+        "Multinomial MultivariateNormal Normal Poisson StudentT "
     ),
-    "emix.fitting": "EStep e_step fit predict responsibilities sample score_samples",
+    "emix.fitting": "EStep e_step fit impute predict responsibilities sample score_samples",
+    "emix.inference": "Merging condition interval_probability marginal merge_components predict_given separation",
     "emix.model": "Mixture",
     "emix.persistence": "load save",
     "emix.results": "FitResult StopReason",
@@ -98,6 +112,7 @@ __all__ = [
     "Binomial",
     "Categorical",
     "Chunk",
+    "ConjugatePrior",
     "ConvergenceWarning",
     "DataError",
     "DegenerateError",
@@ -106,6 +121,7 @@ __all__ = [
     "EmixWarning",
     "Expectation",
     "Exponential",
+    "FactorAnalytic",
     "FileError",
     "FitError",
     "FitResult",
@@ -114,6 +130,7 @@ __all__ = [
     "Geometric",
     "InvariantError",
     "LogNormal",
+    "Merging",
     "Mixture",
     "MixtureModel",
     "ModelError",
@@ -122,12 +139,20 @@ __all__ = [
     "Normal",
     "Poisson",
     "StopReason",
+    "StudentT",
+    "condition",
     "e_step",
     "fit",
+    "impute",
+    "interval_probability",
     "load",
+    "marginal",
+    "merge_components",
     "predict",
+    "predict_given",
     "responsibilities",
     "sample",
     "save",
     "score_samples",
+    "separation",
 ]

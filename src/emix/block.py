@@ -114,6 +114,25 @@ class Coding:
 
 
 @dataclass(frozen=True)
+class Patterns:
+    """Rows in the order of their patterns of observed cells.
+
+    Attributes
+    ----------
+    order : ndarray of shape (B,) or None
+        Rows by pattern; None where they lie so already.
+    edges : ndarray of shape (P + 1,)
+        Where each pattern begins among the ordered rows, and the end.
+    observed : ndarray of shape (P, d)
+        1 for an observed column, 0 for a missing one.
+    """
+
+    order: NDArray[np.intp] | None
+    edges: NDArray[np.intp]
+    observed: Array
+
+
+@dataclass(frozen=True)
 class Chunk:
     """Consecutive rows with their weights and what is known of their labels.
 
@@ -139,6 +158,8 @@ class Chunk:
         T(x) of the rows, where they are so few that it is kept for all iterations.
     codes, coding : ndarray of shape (B, G) and Coding, or None
         The rows as codes.
+    patterns : Patterns or None
+        Which cells are observed, of rows that lie in the order of their patterns.
     """
 
     x: NDArray[Any]
@@ -152,6 +173,7 @@ class Chunk:
     statistics: Array | None = None
     codes: NDArray[Any] | None = None
     coding: Coding | None = None
+    patterns: Patterns | None = None
 
     @property
     def cells(self) -> Array:

@@ -33,9 +33,6 @@ class CentredMixture(Mixture):
         """Each component as a family of its own."""
         return [self.family.reordered(np.array([k])).centred() for k in range(self.latent_size)]
 
-    def _part_statistics(self, part: Family, chunk: Chunk) -> Array:
-        return np.concatenate([np.ones((1, len(chunk.x))), part.statistics(chunk.cells)])
-
     def log_joint(self, chunk: Chunk) -> Array:
         """As `Mixture.log_joint`."""
         log_p = self.latent.coefficients()
@@ -46,7 +43,8 @@ class CentredMixture(Mixture):
     def sum_statistics(self, chunk: Chunk, weighted_resp: Array) -> Array:
         """As `Mixture.sum_statistics`, each row of the result in its component's own coordinates."""
         pairs = zip(self._parts, weighted_resp, strict=True)
-        return np.stack([self._part_statistics(part, chunk) @ resp for part, resp in pairs])
+        own = np.concatenate([part.accumulate(chunk.cells, resp[None]) for part, resp in pairs])
+        return np.concatenate([weighted_resp.sum(axis=1, keepdims=True), own], axis=1)
 
     def expect(self, chunk: Chunk) -> Expectation:
         """As `Mixture.expect`, by the NumPy path."""
@@ -54,11 +52,9 @@ class CentredMixture(Mixture):
 
     def maximize(self, statistics: Array) -> Self:
         """As `Mixture.maximize`, component by component."""
-        parts = [part.maximize(statistics[k : k + 1, 1:]) for k, part in enumerate(self._parts)]
-        names = self.family.spaces
-        values: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+        family = self.family.maximize_apart(self._parts, statistics[:, 1:])
         proportions = self.latent.maximize(statistics[:, 0]).mixing_proportions
-        return replace(self, family=replace(self.family, **values), mixing_proportions=proportions)
+        return replace(self, family=updated(family), mixing_proportions=proportions)
 
     def log_prob(self, x: Array) -> Array:
         """As `Mixture.log_prob`."""
@@ -81,9 +77,13 @@ class CentredMixture(Mixture):
         What remains is that a covariance is stored with eps of its largest entries. That moves its smallest conditional
         variance v by a share of eps / v, and a row's log-likelihood, at its maximum, by a quarter of its square.
         """
-        eps = float(np.finfo(np.float64).eps)
+        eps, terms = float(np.finfo(np.float64).eps), 0.0
         least = min(float(part.narrowness()[0].min()) for part in self._parts)
-        noise = 8 * eps * max(expectation.magnitude, expectation.weight) + expectation.weight * (eps / least) ** 2 / 4
+        if not all(part.binding is None or part.binding.is_complete for part in self._parts):  # then not whitened
+            S = np.abs(expectation.statistics[:, 1:])
+            terms = sum(float(np.abs(part.coefficients()[0]) @ S[k]) for k, part in enumerate(self._parts))
+        size = max(expectation.magnitude, expectation.weight, terms)
+        noise = 8 * eps * size + expectation.weight * (eps / least) ** 2 / 4
         return Audit(float(expectation.statistics[:, 0].sum()), noise, True)
 
 

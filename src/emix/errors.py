@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 
-def listed(names: Iterable[object], limit: int = 12) -> str:
+def listed(names: Iterable[object], limit: int = 24) -> str:
     """Names in quotes, in a line: `'a', 'b', 'c' (and 4 more)`."""
     shown = [repr(str(name)) for name in names]
     more = len(shown) - limit
@@ -342,7 +342,8 @@ class FitError(EmixError, RuntimeError):
         starts = "the only start" if n_starts == 1 else f"all {n_starts} starts"
         return cls(
             f"no start led to a fit: {starts} ended in a degenerate component.\n  {first}\n"
-            f"  Ask for fewer components, a simpler covariance (diag, spherical, tied), or more starts (n_init)."
+            f"  Ask for fewer components or a simpler covariance (diag, spherical, tied); for more starts (n_init); or "
+            f"give the variances a floor or a prior (variance_floor, prior of MultivariateNormal)."
         )
 
 

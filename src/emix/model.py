@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from emix.block import Array, Chunk, Coding, Expectation, Schema, Summary, safe_log, updated
+from emix.block import Array, Chunk, Coding, Expectation, Patterns, Schema, Summary, safe_log, updated
 from emix.errors import ImpossibleRowError, ModelError
 from emix.families import Family, Work
 from emix.kernels import dispatch, reference
@@ -231,6 +231,8 @@ class Mixture:
         """
         if chunk.codes is not None and chunk.coding is not None:
             return self._expect_coded(chunk, chunk.codes, chunk.coding)
+        if chunk.patterns is not None:
+            return self._expect_by_pattern(chunk, chunk.patterns)
         tile = self.family.tile()
         if tile is not None and (chunk.is_complete or tile.takes_holes):
             work = chunk.n_source_rows * self.latent_size * self._coefficients[0].shape[1]
@@ -267,6 +269,14 @@ class Mixture:
         sums = dispatch.expect_codes(codes, chunk.weight, chunk.labels, log_q, table[1], K, coding.offsets)
         return self._compiled(chunk, sums, np.ascontiguousarray((coding.statistics @ sums.statistics).T))
 
+    def _expect_by_pattern(self, chunk: Chunk, patterns: Patterns) -> Expectation:
+        """The same for rows with missing cells, each pattern of them with coefficients of its own."""
+        log_q = None if chunk.knowledge is None else safe_log(chunk.knowledge)
+        sums = self.family.expect_by_pattern(
+            self.latent.coefficients(), patterns, chunk.x, chunk.weight, chunk.labels, log_q
+        )
+        return self._compiled(chunk, sums, sums.statistics)
+
     def _compiled(self, chunk: Chunk, sums: dispatch.Sums, statistics: Array) -> Expectation:
         """From what a kernel summed."""
         if sums.impossible >= 0:
@@ -288,6 +298,10 @@ class Mixture:
         latent = latent.maximize(statistics[:, 0])
         family = self.family.maximize(statistics[:, 1:])
         return updated(self, family=family, mixing_proportions=latent.mixing_proportions, latent=latent)
+
+    def log_prior(self) -> float:
+        """Log density of the parameters under the prior, in nats, up to a constant; 0 without one."""
+        return self.family.log_prior()
 
     def audit(self, expectation: Expectation) -> Audit:
         """What the driver checks of a pass.

@@ -7,7 +7,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import asdict, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +97,7 @@ def to_document(model: Mixture) -> dict[str, Any]:
         "component_names": model.component_names,
         "family": {
             "name": family.name,
-            "options": family.options,
+            "options": {name: _option(value) for name, value in family.options.items()},
             "parameters": {name: _plain(value) for name, value in family.parameters.items()},
         },
         "binding": None
@@ -109,6 +109,11 @@ def to_document(model: Mixture) -> dict[str, Any]:
             "scale": binding.scale.tolist(),
         },
     }
+
+
+def _option(value: Any) -> Any:
+    """An option as plain data: of a dataclass such as a prior its fields."""
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
 
 
 def from_document(document: dict[str, Any], path: str | Path = "model") -> Mixture:

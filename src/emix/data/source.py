@@ -19,6 +19,7 @@ from emix.data.summary import summarize
 from emix.data.table import Table
 from emix.errors import DataError
 from emix.families import Family, Support
+from emix.families.patterns import find_patterns, pattern_keys
 from emix.kernels import dispatch
 from emix.threads import map_in_order
 
@@ -129,9 +130,9 @@ class InMemorySource:
         """No cell is missing."""
         return self.summary.is_complete
 
-    def take(self, rows: NDArray[np.intp]) -> Self:
-        """Only these rows."""
-        if len(rows) == self.n_rows:
+    def take(self, rows: NDArray[np.intp], *, is_subset: bool = True) -> Self:
+        """Only these rows, or all of them in this order."""
+        if is_subset and len(rows) == self.n_rows:
             return self
         known = None if self.knowledge is None else self.knowledge.take(rows)
         positions = rows if self.rows is None else self.rows[rows]
@@ -151,8 +152,14 @@ class InMemorySource:
         return tuple(map_in_order(lambda chunk: self._prepared(chunk, coding), chunks, self.n_jobs))
 
     def prepared_for(self, family: Family) -> Self:
-        """The same rows; log base measures, codes, and of few rows the statistics, are computed once for all passes."""
-        return replace(self, family=family)
+        """The same rows; log base measures, codes, and of few rows the statistics, are computed once for all passes.
+
+        Where the family sums by patterns of missing cells, the rows are put into their order.
+        """
+        if not family.groups_by_pattern or self.is_complete:
+            return replace(self, family=family)
+        order = np.argsort(pattern_keys(self.x), kind="stable")
+        return replace(self.take(order, is_subset=False), family=family)
 
     @cached_property
     def _coding(self) -> Coding | None:
@@ -175,6 +182,9 @@ class InMemorySource:
             T = family.statistics(chunk.cells, is_complete=chunk.is_complete)
             T = np.concatenate([np.ones((1, len(chunk.x))), T])
             T = T if T.size <= KEPT else None
+        by_pattern = family.groups_by_pattern and not chunk.is_complete
+        if by_pattern and self.n_rows * self.n_components * (1 + len(family.statistic_names)) >= dispatch.COMPILE_FROM:
+            chunk = replace(chunk, patterns=find_patterns(chunk.x))
         codes = None if coding is None else code_cells(chunk.x, coding, is_large=self.x.size >= PACK_FROM)
         return replace(chunk, log_base=base, statistics=T, codes=codes, coding=coding)
 

@@ -38,8 +38,10 @@ class EMResult:
     stop_reason: StopReason
     is_monotone: bool = True
     message: str = ""
+    collapsed: int = -1
+    """The component that collapsed, if one did."""
     collapsed_weight: float = 0.0
-    """Of the rows of the component that collapsed, if one did."""
+    """Of its rows."""
 
     @property
     def log_likelihood(self) -> float:
@@ -98,7 +100,7 @@ def run_em(
         except DegenerateError as error:
             message = f"In iteration {run.n_maps + 1} {error}"
             ended = EMResult(model, expectation, run.history, StopReason.DEGENERATE, run.is_monotone, message)
-            return replace(ended, collapsed_weight=error.weight)
+            return replace(ended, collapsed=error.component, collapsed_weight=error.weight)
         expectation = run.evaluate(model, previous)
         if accelerator is not None and _is_float_array(point):
             model, expectation = run.leap(accelerator, point, model, expectation)
@@ -119,6 +121,7 @@ class _Run:
         self.history = [] if resumed is None else list(resumed.history)
         self.n_maps = self.history[-1].iteration if self.history else -1
         self.is_monotone = True if resumed is None else resumed.is_monotone
+        self.objective = math.nan if resumed is None else _objective(resumed.model, resumed.expectation)
         self.began = time.perf_counter() - (self.history[-1].seconds if self.history else 0.0)
 
     def ending(self) -> StopReason | None:
@@ -141,9 +144,10 @@ class _Run:
         """Check the invariants of a pass and add it to the history; `step` > 0 marks a leap."""
         if not math.isfinite(expectation.log_likelihood):
             raise InvariantError.not_finite(iteration=self.n_maps, found=expectation.log_likelihood)
-        audit = _audit(model, expectation)
+        audit, objective = _audit(model, expectation), _objective(model, expectation)
         self.is_monotone = audit.is_monotone
-        gain = expectation.log_likelihood - self.history[-1].log_likelihood if self.history else math.nan
+        gain = objective - self.objective
+        self.objective = objective
         record = Record(
             self.n_maps,
             float(expectation.log_likelihood),
@@ -173,7 +177,7 @@ class _Run:
             if target is None or not np.isfinite(target).all():
                 break
             self.n_maps += 1
-            far = _attempt(model, self.source, target, expectation.log_likelihood)
+            far = _attempt(model, self.source, target, self.objective)
             accelerator.told(far is not None)
             if far is None:
                 break
@@ -193,11 +197,16 @@ def _attempt(model: Model, source: Source, target: Any, floor: float) -> tuple[M
             expectation = source.sum_over_chunks(far.expect)
         except (EmixError, ArithmeticError, ValueError):
             return None
-    return (far, expectation) if expectation.log_likelihood >= floor else None
+    return (far, expectation) if _objective(far, expectation) >= floor else None
 
 
 def _is_float_array(statistics: Any) -> bool:
     return isinstance(statistics, np.ndarray) and statistics.dtype == np.float64
+
+
+def _objective(model: Model, expectation: Expectation) -> float:
+    """What EM climbs: the log-likelihood, and under a prior the log density of the parameters with it."""
+    return float(expectation.log_likelihood + (model.log_prior() if hasattr(model, "log_prior") else 0.0))
 
 
 def _audit(model: Model, expectation: Expectation) -> Audit:

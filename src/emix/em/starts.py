@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from emix.block import Array, Chunk, Expectation, mix
 from emix.model import Mixture
 
-METHODS = ("k-means++", "random", "short-runs")
+METHODS = ("k-means++", "random", "ward", "short-runs")
 SAMPLE_ROWS = 10_000
 """Distinct rows on which starts are seeded and short runs are run."""
+WARD_ROWS = 1_000
+"""Distinct rows that are clustered hierarchically: its time grows with their square."""
 LLOYD_STEPS = 5
 BLUR = 0.05
 """Share of each start's responsibilities that is spread over all components: a component that was seeded on a single
@@ -115,14 +117,39 @@ def lloyd(pool: Pool, centres: Array) -> Array:
     return centres
 
 
-def seeded_responsibilities(rows: Rows, points: Array, pool: Pool, seed: int, *, spread: bool) -> Array:
-    """(n, K) start responsibilities: nearest centre, blurred, and what is known of the labels."""
+def ward_centres(pool: Pool, K: int, seed: int) -> Array:
+    """(K, e) means of the clusters of Ward's method (1963) on distinct rows: those all, or a sample.
+
+    SciPy's linkage knows no weights, so a row counts once however often it stands in the data; the means are weighted.
+    """
+    from scipy.cluster.hierarchy import fcluster, ward  # a tenth of a second that most commands need not wait for
+
+    some = race(pool, np.ones(len(pool.key)), seed, 0, WARD_ROWS) if len(pool.key) > WARD_ROWS else slice(None)
+    points, weight = pool.points[some], pool.weight[some]
+    if len(points) <= K:
+        return seed_centres(pool, K, seed, spread=True)
+    label = fcluster(ward(points), K, "maxclust") - 1
+    total = np.bincount(label, weights=weight, minlength=K)
+    sums = np.stack([np.bincount(label, weights=weight * column, minlength=K) for column in points.T], axis=1)
+    if not (total > 0).all():  # ties among the heights: fewer clusters than asked for
+        return seed_centres(pool, K, seed, spread=True)
+    return np.asarray(sums / total[:, None])
+
+
+def seeded_responsibilities(rows: Rows, points: Array, pool: Pool, seed: int, *, method: str) -> Array:
+    """(n, K) start responsibilities: nearest centre, blurred, and what is known of the labels.
+
+    `method` is 'k-means++', 'random' or 'ward'; the last, which knows no labels, is the first where there are some.
+    """
     K, known = rows.n_components, rows.known_responsibilities()
     order, given = np.arange(K), None
     if known is not None:
         given, labelled = _labelled_centres(points, rows.weight, *known, K)
         order = np.concatenate([labelled, np.setdiff1d(order, labelled)])
-    centres = seed_centres(pool, K, seed, spread=spread, given=given)
+    if method == "ward" and given is None:
+        centres = ward_centres(pool, K, seed)
+    else:
+        centres = seed_centres(pool, K, seed, spread=method != "random", given=given)
     # of the distinct rows, in their own order: a row between two centres goes the same way wherever it stands
     label = order[squared_distances(pool.points, centres).argmin(axis=1)][pool.inverse]
     resp = np.full((len(points), K), BLUR / K)

@@ -24,6 +24,10 @@ from emix.model import Mixture
 from emix.results import FitResult
 
 
+class NotConvergedWarning(ConvergenceWarning, SklearnConvergenceWarning):  # type: ignore[misc]
+    """The fit ended before its stopping rule was met: for filters on emix's warning and on scikit-learn's."""
+
+
 class MixtureEstimator(DensityMixin, BaseEstimator):  # type: ignore[misc]
     """Parent of the estimators. After `fit`, `result_` holds everything that `emix.fit` returned."""
 
@@ -50,14 +54,16 @@ class MixtureEstimator(DensityMixin, BaseEstimator):  # type: ignore[misc]
         own = hasattr(self, "feature_names_in_")
         return from_matrix(np.asarray(array), tuple(str(name) for name in names), has_names=own)
 
-    def _run(self, model: Mixture, table: Table, **arguments: Any) -> FitResult:
-        """`emix.fit`, with its warning as scikit-learn's."""
+    def _run(self, model: Mixture, table: Table, *, not_converged: str | None = "{}", **arguments: Any) -> FitResult:
+        """`emix.fit`, with its warning as scikit-learn's, put as `not_converged` says; None for no warning."""
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", ConvergenceWarning)
             result = fit(model, table, **arguments)
         for one in caught:
-            kind = SklearnConvergenceWarning if issubclass(one.category, ConvergenceWarning) else one.category
-            warnings.warn(str(one.message), kind, stacklevel=3)
+            if not issubclass(one.category, ConvergenceWarning):
+                warnings.warn(str(one.message), one.category, stacklevel=3)
+            elif not_converged is not None:
+                warnings.warn(not_converged.format(one.message), NotConvergedWarning, stacklevel=3)
         return result
 
     @property

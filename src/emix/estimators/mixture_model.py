@@ -145,5 +145,5 @@ class MixtureModel(MixtureEstimator):
         """NaN is allowed where the chosen family takes it."""
         tags = super().__sklearn_tags__()
         family = parse(self.family) if isinstance(self.family, str) and self.family != "auto" else self.family
-        tags.input_tags.allow_nan = isinstance(family, Family) and family.support.takes_missing
+        tags.input_tags.allow_nan = family == "auto" or (isinstance(family, Family) and family.support.takes_missing)
         return tags

@@ -16,9 +16,12 @@ from emix.families.gamma import Gamma
 from emix.families.geometric import Geometric
 from emix.families.lognormal import LogNormal
 from emix.families.multinomial import Multinomial
-from emix.families.multivariate_normal import STRUCTURES, MultivariateNormal
+from emix.families.multivariate_normal import MultivariateNormal
 from emix.families.normal import Normal
 from emix.families.poisson import Poisson
+from emix.families.prior import ConjugatePrior
+from emix.families.structures import STRUCTURES, FactorAnalytic
+from emix.families.student_t import StudentT
 
 FAMILIES: dict[str, type[Family]] = {
     family.name: family
@@ -34,6 +37,7 @@ FAMILIES: dict[str, type[Family]] = {
         Normal,
         LogNormal,
         MultivariateNormal,
+        StudentT,
     )
 }
 
@@ -85,7 +89,9 @@ __all__ = [
     "Binding",
     "Binomial",
     "Categorical",
+    "ConjugatePrior",
     "Exponential",
+    "FactorAnalytic",
     "Family",
     "Gamma",
     "Geometric",
@@ -94,6 +100,7 @@ __all__ = [
     "MultivariateNormal",
     "Normal",
     "Poisson",
+    "StudentT",
     "Support",
     "Work",
     "parse",

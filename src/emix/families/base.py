@@ -8,15 +8,16 @@ log p(x given k) = coefficients[k] . T(x) + log h(x), and sums of expected stati
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from emix.block import Array, Schema, Summary, updated
+from emix.block import Array, Patterns, Schema, Summary, updated
 from emix.errors import DegenerateError, ModelError
+from emix.kernels.dispatch import Sums
 from emix.kernels.tiles import Tile
 from emix.spaces import Space
 
@@ -62,6 +63,8 @@ class Binding:
     scale: Array
     whitening: Array | None = None
     """Lower triangular (d, d) in the place of `scale`: y = whitening^-1 (x - pivot); a component's Cholesky factor."""
+    is_complete: bool = True
+    """No cell is missing."""
     is_own: bool = False
     """Pivot and scale are a component's own: a variance that falls below the floor is put there instead of refused. The
     next pass sees it in the narrower scale, so that it goes on falling while there is something to gain."""
@@ -102,6 +105,8 @@ class Family(ABC):
     spaces: ClassVar[Mapping[str, Space]]
     """Parameter name -> the space one component's entries live in, in the order of the constructor."""
 
+    groups_by_pattern: ClassVar[bool] = False
+    """Whether rows with missing cells are summed by the pattern of what is observed: see `expect_by_pattern`."""
     is_additive: ClassVar[bool] = False
     """Whether T(x) is the sum of what each cell adds, and a missing cell adds nothing."""
 
@@ -287,6 +292,28 @@ class Family(ABC):
         """
         return self if self.fixed.issuperset(self.spaces) else self._maximize(expected)
 
+    def expect_by_pattern(
+        self,
+        log_proportions: Array,
+        patterns: Patterns,
+        x: NDArray[Any],
+        weight: Array,
+        labels: NDArray[np.int64] | None,
+        log_q: Array | None,
+    ) -> Sums:
+        """The E-step of rows in the order of their patterns, compiled; the statistics of the sums are (K, 1 + D)."""
+        raise NotImplementedError
+
+    def maximize_apart(self, parts: Sequence[Self], expected: Array) -> Self:
+        """The M-step from `parts`, each component as a family of its own, and the sums (K, D) that each took."""
+        fitted = [part.maximize(expected[k : k + 1]) for k, part in enumerate(parts)]
+        values: dict[str, Any] = {n: np.concatenate([getattr(part, n) for part in fitted]) for n in self.spaces}
+        return replace(self, **values)
+
+    def log_prior(self) -> float:
+        """Log density of the parameters under the prior, in nats, up to a constant; 0 without one."""
+        return 0.0
+
     @abstractmethod
     def _maximize(self, expected: Array) -> Self:
         """`maximize` where at least one parameter is free."""
@@ -294,6 +321,20 @@ class Family(ABC):
     @abstractmethod
     def sample(self, labels: NDArray[np.intp], rng: np.random.Generator, given: Array | None = None) -> Array:
         """Draw one row per label: (n,) -> (n, d). `given` holds columns that are not drawn (numbers of tosses)."""
+
+    def conditional_means(self, x: Array) -> Array:
+        """Rows (B, d) with each missing cell at its mean given the observed ones, by component: (K, B, d).
+
+        Raises
+        ------
+        ModelError
+            The family has no such mean.
+        """
+        raise ModelError.argument(name="family", requirement="one whose missing cells have a mean", found=self.name)
+
+    def draw_missing(self, x: Array, labels: NDArray[np.intp], rng: np.random.Generator) -> Array:
+        """Rows (B, d) with each missing cell drawn given the observed ones and the row's component."""
+        return np.where(np.isnan(x), self.sample(labels, rng), x)
 
     @abstractmethod
     def coordinates(self, x: Array) -> Array:

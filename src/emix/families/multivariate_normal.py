@@ -1,102 +1,56 @@
-"""Multivariate normal family: correlated numeric columns, in four covariance structures.
+"""Multivariate normal family: correlated numeric columns, in any covariance structure, complete or with missing cells.
 
-T(x) = (y, y_i y_j for i <= j, 1) with y = (x - pivot) / scale; for `diag` and `spherical` only the squares
+T(x) = (y, y_i y_j for i <= j, 1) with y = (x - pivot) / scale; only the squares for axis-aligned structures
 coefficients = (P m, -P_ii / 2 and -P_ij, -(m' P m + log |C| + d log 2 pi) / 2 - sum log scale), P = C^-1 in units of y
-MLE: m = sum(w y) / n_k, scatter S_k = sum(w y y') - n_k m m'; then by structure (Celeux & Govaert 1995)
-    full       C_k = S_k / n_k                      diag        C_k = diag(S_k) / n_k
-    tied       C   = sum_k S_k / n                  spherical   C_k = I trace(S_k) / (d n_k), in the units of x
+MLE: m = sum(w y) / n_k, scatter W_k = sum(w y y') - n_k m m'; covariances from the scatter by structure
+Rows with missing cells contribute what the observed cells let one expect of T: see patterns.py.
 Source: Bishop (2006), Pattern Recognition and Machine Learning, section 9.2.2; Celeux & Govaert (1995), Pattern
 Recognition 28, 781-793.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 
-from emix.block import Array, Schema, Summary, updated
-from emix.errors import DegenerateError, ModelError
+from emix.block import Array, Patterns, Schema, Summary, updated
+from emix.errors import DegenerateError, ModelError, RootNotFoundError
 from emix.families.base import RESOLUTION, VARIANCE_FLOOR, Binding, Family, Parameter, Support, Work, share
-from emix.families.normal import LOG_2PI, positive_or_one
+from emix.families.covariance import CovarianceSpace, MeanSpace, cholesky_pivots, scatter_about
+from emix.families.normal import positive_or_one
+from emix.families.patterns import (
+    LOG_2PI,
+    Moments,
+    diagonals,
+    expect_by_pattern,
+    fill_by_pattern,
+    log_prob_by_pattern,
+    pairs,
+    sum_by_pattern,
+)
+from emix.families.prior import COMMON, POSSIBLE, ConjugatePrior
+from emix.families.structures import Structure, structure
+from emix.kernels.dispatch import Sums
 from emix.kernels.tiles import PRODUCTS, SQUARES, Tile
 from emix.spaces import Space
 
-STRUCTURES = ("full", "tied", "diag", "spherical")
-
-
-class MeanSpace(Space):
-    """The real line, always (K, d)."""
-
-    drops_single_column = False
-
-
-@cache
-def _pairs(d: int) -> tuple[NDArray[np.intp], NDArray[np.intp], Array]:
-    """Rows and columns of the upper triangle, row by row, and how often each entry stands in the whole matrix."""
-    i, j = np.triu_indices(d)
-    return i, j, np.where(i == j, 1.0, 2.0)
-
-
-def _diagonal(matrices: Array) -> Array:
-    """(K, d, d) -> (K, d)."""
-    return np.diagonal(matrices, axis1=1, axis2=2)
-
-
-class CovarianceSpace(Space):
-    """Symmetric positive definite matrices of one structure, by their log-Cholesky factors."""
-
-    requirement = "symmetric positive definite matrices, the shape (K, d, d)"
-    drops_single_column = False
-
-    def __init__(self, structure: str = "full") -> None:
-        self.structure = structure
-
-    def contains(self, value: Array) -> bool:
-        if value.ndim != 3 or value.shape[1] != value.shape[2] or not np.isfinite(value).all():
-            return False
-        if not (np.abs(value - value.transpose(0, 2, 1)) <= 1e-8 * np.abs(value)).all():
-            return False
-        try:
-            np.linalg.cholesky(value)
-        except np.linalg.LinAlgError:
-            return False
-        return True
-
-    def n_free(self, value: Any) -> int:
-        K, d, _ = value.shape
-        counts = {"full": K * d * (d + 1) // 2, "tied": d * (d + 1) // 2, "diag": K * d, "spherical": K}
-        return int(counts[self.structure])
-
-    def to_vector(self, value: Any) -> Array:
-        if self.structure == "spherical":
-            return np.asarray(np.log(value[:, 0, 0]))
-        if self.structure == "diag":
-            return np.asarray(np.log(np.diagonal(value, axis1=1, axis2=2))).ravel()
-        factors = np.linalg.cholesky(value[:1] if self.structure == "tied" else value)
-        diagonal = np.arange(value.shape[1])
-        factors[:, diagonal, diagonal] = np.log(factors[:, diagonal, diagonal])
-        rows, columns = np.tril_indices(value.shape[1])
-        return np.asarray(factors[:, rows, columns]).ravel()
-
-    def from_vector(self, vector: Array, like: Any) -> tuple[Any, int]:
-        K, d, _ = like.shape
-        used = self.n_free(like)
-        if self.structure == "spherical":
-            return np.exp(vector[:used])[:, None, None] * np.eye(d), used
-        if self.structure == "diag":
-            return np.exp(vector[:used].reshape(K, d))[:, :, None] * np.eye(d), used
-        n_factors = 1 if self.structure == "tied" else K
-        factors = np.zeros((n_factors, d, d))
-        rows, columns = np.tril_indices(d)
-        factors[:, rows, columns] = vector[:used].reshape(n_factors, -1)
-        diagonal = np.arange(d)
-        factors[:, diagonal, diagonal] = np.exp(factors[:, diagonal, diagonal])
-        return np.broadcast_to(factors @ factors.transpose(0, 2, 1), like.shape).copy(), used
+APART = ("VII", "VVI", "VVV")
+"""Structures in which a component's covariance depends on its own rows alone."""
+HOW = {
+    "EEE": "pooled over components",
+    "EEI": "pooled over components",
+    "EII": "pooled over components and columns",
+    "VII": "averaged over columns",
+    "VVI": "",
+    "VVV": "",
+}
+"""In words, how the covariance comes from the scatter."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -109,8 +63,17 @@ class MultivariateNormal(Family):
         In the units of the columns.
     covariance : array-like of shape (K, d, d), optional
         Maximum-likelihood covariances (divisor n), whatever the structure.
-    structure : {'full', 'tied', 'diag', 'spherical'}, default='full'
-        `tied`: one covariance for all components; `spherical`: one variance per component, in the units of the columns.
+    structure : str or Structure, default='full'
+        How covariances differ between components, in mclust's three letters for volume, shape and orientation (Equal,
+        Variable, or the Identity): 'EII', 'VII', 'EEI', 'VEI', 'EVI', 'VVI', 'EEE', 'VEE', 'EVE', 'VVE', 'EEV', 'VEV',
+        'EVV', 'VVV'; scikit-learn's 'full', 'tied', 'diag', 'spherical'; 'E' and 'V' for one column; or
+        `FactorAnalytic(n_factors)` for many columns.
+    variance_floor : float, default=0.0
+        Least variance of a component in any direction, as a share of the whole columns'. The M-step is then the
+        constrained maximum; with 0 a component whose variance runs to 0 ends its start. For the structures 'EII',
+        'VII', 'EEI', 'VVI', 'EEE' and 'VVV'.
+    prior : ConjugatePrior or True, optional
+        Of means and covariances: the fit is then the posterior mode. For the same structures.
     added_variance : float, default=0.0
         Added to each variance after the M-step, in squared units of the columns: the `reg_covar` of scikit-learn. The
         log-likelihood may then fall, so the check that it never does is off. Leave it at 0 outside the drop-in class.
@@ -118,18 +81,34 @@ class MultivariateNormal(Family):
 
     mean: Parameter = None
     covariance: Parameter = None
-    structure: str = "full"
+    structure: str | Structure = "full"
+    variance_floor: float = 0.0
+    prior: ConjugatePrior | None = None
     added_variance: float = 0.0
 
     name = "multivariate_normal"
+    groups_by_pattern = True
     spaces = {"mean": MeanSpace(), "covariance": CovarianceSpace()}
 
     def __post_init__(self) -> None:
-        if self.structure not in STRUCTURES:
-            raise ModelError.choice(what="covariance structure", found=self.structure, available=STRUCTURES)
-        added = self.added_variance
-        if isinstance(added, bool) or not isinstance(added, int | float) or not 0 <= added < np.inf:
-            raise ModelError.argument(name="added_variance", requirement="a finite number >= 0", found=added)
+        chosen = structure(self.structure)
+        if isinstance(self.structure, Structure):
+            object.__setattr__(self, "structure", chosen.name)
+        prior: Any = self.prior
+        if prior is True or isinstance(prior, Mapping):  # as text and files have it
+            object.__setattr__(self, "prior", ConjugatePrior(**({} if prior is True else prior)))
+        for name in ("added_variance", "variance_floor"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < np.inf:
+                raise ModelError.argument(name=name, requirement="a finite number >= 0", found=value)
+        for name, is_given in (("prior", self.prior is not None), ("variance_floor", self.variance_floor > 0)):
+            if is_given and chosen.name not in POSSIBLE:
+                requirement = f"one of the structures {', '.join(POSSIBLE)}"
+                raise ModelError.argument(name=name, requirement=requirement, found=chosen.name)
+        if self.prior is not None and self.fixed:
+            raise ModelError.argument(
+                name="prior", requirement="no parameter that is held fixed", found=sorted(self.fixed)
+            )
         super().__post_init__()
         if self.mean is not None and self.mean.ndim != 2:
             raise ModelError.parameter(
@@ -149,13 +128,14 @@ class MultivariateNormal(Family):
 
     @property
     def support(self) -> Support:
-        return Support("finite numbers", takes_missing=False, must_vary=self.added_variance == 0)
+        return Support("finite numbers", must_vary=self.added_variance == 0)
 
     def space(self, name: str) -> Space:
         return CovarianceSpace(self.structure) if name == "covariance" else self.spaces[name]
 
     def bind(self, schema: Schema, summary: Summary) -> Self:
-        return self._bound(Binding(schema, summary.mean, np.sqrt(positive_or_one(summary.variance))))
+        scale = np.sqrt(positive_or_one(summary.variance))
+        return self._bound(Binding(schema, summary.mean, scale, is_complete=summary.is_complete))
 
     def _check_columns(self) -> None:
         d = len(self.columns)
@@ -168,13 +148,20 @@ class MultivariateNormal(Family):
 
     # -- statistics --------------------------------------------------------------------------------------------------
 
+    @cached_property
+    def _structure(self) -> Structure:
+        return structure(self.structure)
+
     @property
     def n_observed(self) -> int:
         return 1
 
+    def is_linear(self, *, is_complete: bool) -> bool:
+        return is_complete
+
     @property
     def _has_products(self) -> bool:
-        return self.structure in ("full", "tied")
+        return self._structure.has_products
 
     def _about(self, d: int) -> tuple[Array, Array]:
         if self.binding is None:
@@ -184,8 +171,7 @@ class MultivariateNormal(Family):
     @property
     def statistic_names(self) -> tuple[str, ...]:
         c, d = self.columns, len(self.columns)
-        pairs = zip(*np.triu_indices(d), strict=True) if self._has_products else ((j, j) for j in range(d))
-        products = (f"sum of {c[i]}^2" if i == j else f"sum of {c[i]} x {c[j]}" for i, j in pairs)
+        products = (f"sum of {c[i]}^2" if i == j else f"sum of {c[i]} x {c[j]}" for i, j in self._pairs(d))
         return (*(f"sum of {name}" for name in c), *products, "rows")
 
     def statistics(self, x: Array, *, is_complete: bool = False) -> Array:
@@ -194,10 +180,10 @@ class MultivariateNormal(Family):
         T = np.empty((d + n_products + (not is_complete), n))
         pivot, scale = self._about(d)
         y = T[:d]
-        if self.binding is None or self.binding.whitening is None:
+        if self._whitening is None:
             np.divide((x - pivot).T, scale[:, None], out=y)
         else:
-            y[:] = solve_triangular(self.binding.whitening, (x - pivot).T, lower=True)
+            y[:] = solve_triangular(self._whitening, (x - pivot).T, lower=True)
         if self._has_products:
             row = d
             for i in range(d):
@@ -209,20 +195,64 @@ class MultivariateNormal(Family):
             T[-1] = 1.0
         return T
 
+    def _pairs(self, d: int) -> list[tuple[int, int]]:
+        """The columns of each product among the statistics."""
+        i, j = pairs(d)[:2] if self._has_products else (np.arange(d), np.arange(d))
+        return list(zip(i.tolist(), j.tolist(), strict=True))
+
+    def _with_zeros(self, x: Array) -> Array:
+        """`statistics` in which a missing cell is 0."""
+        T = self.statistics(x)
+        return np.where(np.isnan(T), 0.0, T)
+
+    @cached_property
+    def moments(self) -> Moments:
+        """What the E-step of rows with missing cells reads; before there are parameters, those of all rows."""
+        pivot, scale = self._about(len(self.columns))
+        if self.mean is None or self.covariance is None:
+            return Moments(np.zeros((1, len(pivot))), np.eye(len(pivot))[None], np.log(scale), self._has_products)
+        covariance = self.covariance / np.outer(scale, scale)
+        return Moments((self.mean - pivot) / scale, covariance, np.log(scale), self._has_products)
+
+    def log_prob(self, x: Array) -> Array:
+        if not np.isnan(x).any():
+            return super().log_prob(x)
+        if self._whitening is not None and self.binding is not None:  # which mixes columns that are not all observed
+            return replace(self, binding=replace(self.binding, whitening=None)).log_prob(x)
+        return log_prob_by_pattern(self.moments, x, self._with_zeros(x))
+
+    def accumulate(self, x: Array, weighted_resp: Array) -> Array:
+        if not np.isnan(x).any():
+            return super().accumulate(x, weighted_resp)
+        return sum_by_pattern(self.moments, x, self._with_zeros(x), weighted_resp)
+
+    def expect_by_pattern(
+        self,
+        log_proportions: Array,
+        patterns: Patterns,
+        x: NDArray[Any],
+        weight: Array,
+        labels: NDArray[np.int64] | None,
+        log_q: Array | None,
+    ) -> Sums:
+        return expect_by_pattern(self.moments, log_proportions, patterns, x, weight, labels, log_q, self.tile())
+
     @property
     def can_be_centred(self) -> bool:
-        return self.structure != "tied"
+        return self.prior is None and not self.variance_floor and not self.added_variance
 
     def centred(self) -> Self:
-        schema = self.binding.schema if self.binding is not None else None
+        if self.binding is None:
+            return self
+        is_complete = self.binding.is_complete
         scale = np.sqrt(np.diagonal(self.covariance[0]))
-        L = np.linalg.cholesky(self.covariance[0]) if self.structure == "full" else None
-        return self if schema is None else replace(self, binding=Binding(schema, self.mean[0], scale, L, True))
+        L = np.linalg.cholesky(self.covariance[0]) if self._has_products and is_complete else None
+        own = Binding(self.binding.schema, self.mean[0], scale, L, is_own=True, is_complete=is_complete)
+        return replace(self, binding=own)
 
     def _factor(self, d: int) -> Array:
         """(d, d) lower triangular A with x = pivot + A y."""
-        whitening = None if self.binding is None else self.binding.whitening
-        return np.diag(self._about(d)[1]) if whitening is None else whitening
+        return np.diag(self._about(d)[1]) if self._whitening is None else self._whitening
 
     def tile(self) -> Tile:
         return Tile(PRODUCTS if self._has_products else SQUARES, *self._about(len(self.columns)), takes_holes=False)
@@ -234,23 +264,23 @@ class MultivariateNormal(Family):
         P = half.transpose(0, 2, 1) @ half
         z = (half @ m[:, :, None])[:, :, 0]
         linear = (z[:, None, :] @ half)[:, 0]
-        log_det = 2 * np.log(_diagonal(L)).sum(axis=1) + 2 * log_scale
+        log_det = 2 * np.log(diagonals(L)).sum(axis=1) + 2 * log_scale
         log_normaliser = -0.5 * ((z * z).sum(axis=1) + log_det + d * LOG_2PI)
         if self._has_products:
-            i, j, sides = _pairs(d)
+            i, j, sides = pairs(d)
             quadratic = P[:, i, j] * (-0.5 * sides)
         else:
-            quadratic = -0.5 * _diagonal(P)
+            quadratic = -0.5 * diagonals(P)
         return np.concatenate([linear, quadratic, log_normaliser[:, None]], axis=1)
 
     @cached_property
     def _in_units_of_y(self) -> tuple[Array, Array, float]:
         """Means (K, d) and Cholesky factors (K, d, d) of the covariances of y = A^-1 (x - pivot), and log |A|."""
         pivot, scale = self._about(self.mean.shape[1])
-        if self.binding is None or self.binding.whitening is None:
+        A = self._whitening
+        if A is None:
             C = self.covariance / np.outer(scale, scale)
             return (self.mean - pivot) / scale, np.linalg.cholesky(C), float(np.log(scale).sum())
-        A = self.binding.whitening
         half = np.stack([solve_triangular(A, C, lower=True) for C in self.covariance])
         C = np.stack([solve_triangular(A, H.T, lower=True) for H in half])
         L = np.linalg.cholesky((C + C.transpose(0, 2, 1)) / 2)
@@ -263,79 +293,136 @@ class MultivariateNormal(Family):
     # -- the M-step --------------------------------------------------------------------------------------------------
 
     def _maximize(self, expected: Array) -> Self:
+        return self._joined([self], [expected])
+
+    def maximize_apart(self, parts: Sequence[Family], expected: Array) -> Self:
+        if self.fixed.issuperset(self.spaces):
+            return self
+        own = [part for part in parts if isinstance(part, MultivariateNormal)]
+        return self._joined(own, [expected[k : k + 1] for k in range(len(own))])
+
+    def _joined(self, parts: Sequence[MultivariateNormal], expected: Sequence[Array]) -> Self:
+        """The M-step on sums of all components about one pivot, or of each about its own."""
+        scale, is_apart = self._about(len(self.columns))[1], len(parts) > 1 or parts[0]._whitening is not None
+        if is_apart:  # a power of two, so that only the exponents change on the way to these units and back
+            scale = np.exp2(np.round(np.log2(scale)))
+        found = [part._moments(sums, scale) for part, sums in zip(parts, expected, strict=True)]
+        count, mean, about, scatter = (np.concatenate(values) for values in zip(*found, strict=True))
+        if "covariance" in self.fixed:
+            return updated(self, mean=mean)
+        is_alive = count > 0
+        if not is_alive.all() and self.covariance is None:
+            raise DegenerateError.empty(component=int(np.argmin(count)))
+        prior = self.prior
+        if prior is not None:
+            prior, count, mean, scatter = self._with_prior(prior, count, mean, scatter, expected[0], scale)
+            about = (mean - self._about(len(scale))[0]) / scale
+        C = self._structured(scatter, count, scale)
+        units = np.outer(scale, scale)
+        new = updated(self, mean=mean, covariance=C * units, prior=prior)
+        if is_apart:
+            for k, part in enumerate(parts):  # each in its own units, where a narrow component is no narrower than wide
+                part._factored(part._of_y(new.covariance[k : k + 1] if len(parts) > 1 else new.covariance), count, k)
+            return new
+        L = self._factored(C, count)
+        return updated(new, _in_units_of_y=(about, L, float(np.log(scale).sum())))
+
+    def _moments(self, expected: Array, scale: Array) -> tuple[Array, Array, Array, Array]:
+        """Counts (K,), means (K, d), the same in units of y, and the scatter per row (K, d, d) in units of `scale`."""
         d = len(self.columns)
-        pivot, scale = self._about(d)
+        pivot, own = self._about(d)
         count, is_held = expected[:, -1], "mean" in self.fixed
-        is_empty = not (count > 0).all()
-        previous = self._mean_of_y() if self.mean is not None and (is_held or is_empty) else None
+        known = self.mean is not None and (is_held or not (count > 0).all())
+        previous = self._mean_of_y() if known else None
         m = share(expected[:, :d], count[:, None], previous)
         about = previous if is_held and previous is not None else m
-        whitening = None if self.binding is None else self.binding.whitening
-        mean = self.mean if is_held else pivot + (m * scale if whitening is None else m @ whitening.T)
-        if "covariance" in self.fixed:
-            return self.estimated(mean=mean)
-        scatter = self._scatter(expected[:, d:-1], count, m, about)
-        if self.binding is not None and self.binding.is_own and (scale > RESOLUTION * np.abs(pivot)).all():
-            least = 2 * VARIANCE_FLOOR * count.sum()
-            scatter = scatter + least * np.eye(d) * (_least(scatter) < least)
-        C = self._structured(scatter, count, scale)
-        L = self._factored(C[count > 0] if is_empty else C, count)
-        covariance = C * np.outer(scale, scale) if whitening is None else whitening @ C @ whitening.T
-        if is_empty and self.structure != "tied":
-            if self.covariance is None:
-                raise DegenerateError.empty(component=int(np.argmin(count)))
-            covariance = np.where(count[:, None, None] > 0, covariance, self.covariance)
-            return updated(self, mean=mean, covariance=covariance)
-        log_det = float(np.log(scale if whitening is None else np.diagonal(whitening)).sum())
-        return updated(self, mean=mean, covariance=covariance, _in_units_of_y=(about, L, log_det))
+        A = self._whitening
+        mean = self.mean if is_held else pivot + (m * own if A is None else m @ A.T)
+        W = scatter_about(expected[:, d:-1], count, m, about) / np.where(count > 0, count, 1.0)[:, None, None]
+        if self.binding is not None and self.binding.is_own and (own > RESOLUTION * np.abs(pivot)).all():
+            least = 2 * VARIANCE_FLOOR
+            W = W + least * np.eye(d) * (float(np.linalg.eigvalsh(W)[0, 0]) < least)
+        if A is not None:
+            W = (A / scale[:, None]) @ W @ (A / scale[:, None]).T
+        elif own is not scale:
+            W = W * np.outer(own / scale, own / scale)
+        return count, mean, about, W
 
-    def _scatter(self, products: Array, count: Array, m: Array, about: Array) -> Array:
-        """(K, d, d) sums of w (y - about)(y - about)'; diagonal where only the squares are needed."""
-        d = m.shape[1]
-        if not self._has_products:
-            squares = products - count[:, None] * (m * m if about is m else m * m - (m - about) ** 2)
-            return np.asarray(squares[:, :, None] * np.eye(d))
-        i, j, _ = _pairs(d)
-        taken = m[:, i] * m[:, j]
-        if about is not m:  # the scatter about a fixed mean is larger by n_k off off'
-            off = m - about
-            taken -= off[:, i] * off[:, j]
-        S = np.empty((len(m), d, d))
-        S[:, i, j] = products - count[:, None] * taken
-        S[:, j, i] = S[:, i, j]
-        return S
+    @property
+    def _whitening(self) -> Array | None:
+        return None if self.binding is None else self.binding.whitening
 
-    def _structured(self, S: Array, count: Array, scale: Array) -> Array:
-        """Scatter matrices (K, d, d) -> covariances of the structure, both in units of y."""
-        n = np.where(count > 0, count, 1.0)
-        if self.structure == "tied":
-            C = np.repeat((S.sum(axis=0) / count.sum())[None], len(S), axis=0)
+    def _of_y(self, covariance: Array) -> Array:
+        """Covariances (K, d, d) in the units of y."""
+        half = np.linalg.inv(self._factor(covariance.shape[1]))
+        C = half @ covariance @ half.T
+        return np.asarray((C + C.transpose(0, 2, 1)) / 2)
+
+    def _structured(self, W: Array, count: Array, scale: Array) -> Array:
+        """Scatter per row (K, d, d) -> covariances of the structure, both in units of `scale`."""
+        chosen, is_alive, previous = self._structure, count > 0, self.covariance
+        # what is not free of scale is meant in the units of x; all columns together may be scaled
+        unit = scale if chosen.is_scale_free else np.full(len(scale), np.exp(np.log(scale).mean()))
+        ratio = np.outer(scale / unit, scale / unit)
+        own = previous is not None and (is_alive.all() or chosen.name in APART)
+        start = None if previous is None else previous[is_alive] / np.outer(unit, unit)
+        C = np.empty_like(W)
+        if chosen.name == "VVV":  # as it is: each operation more would cost digits of nearly collinear columns
+            C[is_alive] = W[is_alive]
         else:
-            C = S / n[:, None, None]
-        if self.structure == "spherical":  # in the units of x
-            C = (_diagonal(C) * scale**2).mean(axis=1)[:, None, None] * np.diag(1 / scale**2)
+            scatter = (W * ratio * count[:, None, None])[is_alive]
+            try:
+                C[is_alive] = chosen.covariances(scatter, count[is_alive], start)
+            except RootNotFoundError:
+                self._factored(W, count)  # a component without spread is the reason, if there is one
+                raise
+        if self.variance_floor:
+            values, vectors = np.linalg.eigh(C[is_alive])
+            least = self.variance_floor * (1.0 if chosen.is_scale_free else diagonals(ratio).mean())
+            values = np.maximum(values, least)[:, None, :]
+            C[is_alive] = (vectors * values) @ vectors.transpose(0, 2, 1)
         if self.added_variance:
-            C = C + self.added_variance * np.diag(1 / scale**2)
-        return C
+            C = C + np.diag(self.added_variance / unit**2)
+        if not is_alive.all():  # as it was where it depends on its own rows alone, else as another of the structure
+            C[~is_alive] = previous[~is_alive] / np.outer(unit, unit) if own else C[is_alive][0]
+        return C / ratio
 
-    def _factored(self, C: Array, count: Array) -> Array:
+    def _with_prior(
+        self, prior: ConjugatePrior, count: Array, mean: Array, W: Array, expected: Array, scale: Array
+    ) -> tuple[ConjugatePrior, Array, Array, Array]:
+        """The moments with the prior's joined to them; its defaults are those of the rows of the first M-step."""
+        d, units, pivot = len(scale), np.outer(scale, scale), self._about(len(scale))[0]
+        if prior.mean is None or prior.dof is None or prior.scale is None:
+            total, second = expected.sum(axis=0), np.zeros((d, d))
+            i, j = pairs(d)[:2] if self._has_products else (np.arange(d), np.arange(d))
+            second[i, j] = second[j, i] = total[d:-1]
+            prior = prior.resolved(float(total[-1]), total[:d], second, len(count), pivot, scale)
+        joined, mean, W = prior.joined(self._structure.name, count, mean, W * units * count[:, None, None])
+        return prior, joined, mean, W / units / joined[:, None, None]
+
+    def log_prior(self) -> float:
+        if self.prior is None or self.prior.scale is None:
+            return 0.0
+        return self.prior.log_density(self._structure.name, self.mean, self.covariance)
+
+    def _factored(self, C: Array, count: Array, first: int = 0) -> Array:
         """Cholesky factors; raise if a conditional variance (a pivot squared) is nearly none of its column's."""
         try:
             L: Array = np.asarray(np.linalg.cholesky(C), dtype=np.float64)
-            is_sound = bool((_diagonal(L) ** 2 > VARIANCE_FLOOR).all())
+            is_sound = bool((diagonals(L) ** 2 > VARIANCE_FLOOR).all())
         except np.linalg.LinAlgError:
             is_sound = False
         if is_sound:
             return L
-        for k, matrix in zip(np.flatnonzero(count > 0), C, strict=True):
+        for k, matrix in enumerate(C, start=first):
             pivots = cholesky_pivots(matrix)
             if not (pivots > VARIANCE_FLOOR).all():
                 j = int(np.argmax(~(pivots > VARIANCE_FLOOR)))
-                raise self._collapse(int(k), j, float(pivots[j]), count)
+                raise self._collapse(k, j, float(pivots[j]), count)
         raise AssertionError("a factorization that failed has a component that is not positive definite")
 
     def _collapse(self, k: int, j: int, ratio: float, count: Array) -> DegenerateError:
-        weight = float(count.sum() if self.structure == "tied" else count[k])
+        weight = float(count.sum() if self._structure.name in COMMON else count[k])
         return DegenerateError.collapsed(component=k, column=self.columns[j], ratio=max(ratio, 0.0), weight=weight)
 
     # -- the rest ----------------------------------------------------------------------------------------------------
@@ -346,6 +433,18 @@ class MultivariateNormal(Family):
             self.mean[labels] + np.einsum("nij,nj->ni", np.linalg.cholesky(self.covariance)[labels], noise)
         )
 
+    def conditional_means(self, x: Array) -> Array:
+        return self._filled(x, None, None)
+
+    def draw_missing(self, x: Array, labels: NDArray[np.intp], rng: np.random.Generator) -> Array:
+        return np.asarray(self._filled(x, labels, rng)[0])
+
+    def _filled(self, x: Array, labels: NDArray[np.intp] | None, rng: np.random.Generator | None) -> Array:
+        pivot, scale = self._about(x.shape[1])
+        y = np.where(np.isnan(x), 0.0, (x - pivot) / scale)
+        filled = pivot + scale * fill_by_pattern(self.moments, x, y, labels, rng)
+        return np.where(np.isnan(x), filled, x)
+
     def coordinates(self, x: Array) -> Array:
         return x
 
@@ -353,9 +452,9 @@ class MultivariateNormal(Family):
         d = len(self.columns)
         pivot, scale = self._about(d)
         y, products, n = expected[:, :d], expected[:, d:-1], expected[:, -1:]
-        if self.binding is not None and self.binding.whitening is not None:
+        if self._whitening is not None:
             return self._raw_of_whitened(expected)
-        i, j = np.triu_indices(d) if self._has_products else (np.arange(d), np.arange(d))
+        i, j = pairs(d)[:2] if self._has_products else (np.arange(d), np.arange(d))
         cross = pivot[i] * scale[j] * y[:, j] + pivot[j] * scale[i] * y[:, i]
         raw = scale[i] * scale[j] * products + cross + pivot[i] * pivot[j] * n
         return np.concatenate([scale * y + pivot * n, raw, n], axis=1)
@@ -363,7 +462,7 @@ class MultivariateNormal(Family):
     def _raw_of_whitened(self, expected: Array) -> Array:
         d = len(self.columns)
         y, n, pivot, A = expected[:, :d], expected[:, -1:], self._about(d)[0], self._factor(d)
-        i, j = np.triu_indices(d)
+        i, j, _ = pairs(d)
         S = np.zeros((len(expected), d, d))
         S[:, i, j] = S[:, j, i] = expected[:, d:-1]
         first = y @ A.T
@@ -378,9 +477,8 @@ class MultivariateNormal(Family):
         if "mean" not in self.fixed:
             lines = [Work("mean", fitted.mean[:, j], f"sum of {c[j]} / rows", raw[:, j], n) for j in range(d)]
         if "covariance" not in self.fixed:
-            pairs = zip(*np.triu_indices(d), strict=True) if self._has_products else ((j, j) for j in range(d))
-            how = {"tied": "pooled over components", "spherical": "averaged over columns"}.get(self.structure, "")
-            for i, j in pairs:
+            how = HOW.get(self._structure.name, "")
+            for i, j in self._pairs(d):
                 text = f"sum of ({c[i]} - mean)({c[j]} - mean) / rows{', ' + how if how else ''}"
                 lines.append(Work("covariance", fitted.covariance[:, i, j], text))
         return tuple(lines)
@@ -388,24 +486,3 @@ class MultivariateNormal(Family):
     def narrowness(self) -> tuple[Array, tuple[str, ...]]:
         scale = self._about(self.mean.shape[1])[1]
         return np.stack([cholesky_pivots(C) for C in self.covariance / np.outer(scale, scale)]), self.columns
-
-
-def _least(scatter: Array) -> float:
-    """The smallest eigenvalue of a component's scatter (1, d, d)."""
-    return float(np.linalg.eigvalsh(scatter)[0, 0])
-
-
-def cholesky_pivots(C: Array) -> Array:
-    """Variance of each column given those before it, (d,); from the first that is not positive on, what is left."""
-    try:
-        return np.asarray(np.diagonal(np.linalg.cholesky(C)) ** 2)
-    except np.linalg.LinAlgError:
-        pass  # not positive definite: find out in which column
-    A, d = np.array(C, dtype=np.float64), len(C)
-    pivots = np.zeros(d)
-    for j in range(d):
-        pivots[j] = A[j, j]
-        if not A[j, j] > 0:
-            break
-        A[j + 1 :, j + 1 :] -= np.outer(A[j + 1 :, j], A[j, j + 1 :]) / A[j, j]
-    return pivots

@@ -10,6 +10,7 @@ from emix.block import Array
 from emix.centred import CentredMixture
 from emix.data.source import InMemorySource
 from emix.em.driver import EMResult
+from emix.kernels.reference import responsibilities
 from emix.model import Mixture
 from emix.results import StartRecord, StopReason
 
@@ -17,6 +18,9 @@ NARROW = 1e-4
 """A variance below this share of the column's (a standard deviation of 1 %) is pointed out."""
 FEW_ROWS = 10
 """Rows per column and one more, of average weight, from which a narrow component is believed."""
+NAMED = 5
+"""Rows that are named of a component that collapsed."""
+REMEDIES = "Remedies: fewer components or a simpler covariance; more starts; or a floor or prior for the variances."
 EQUAL = 0.01
 """Nats: two components are called equal if the log-likelihood, even were the labels known, would not lose more by
 merging them. Components that differ by one standard error of one parameter would lose 1/2."""
@@ -32,7 +36,9 @@ def advice(run: EMResult, starts: list[StartRecord], source: InMemorySource) -> 
     n_failed = sum(start.stop_reason is StopReason.DEGENERATE for start in starts)
     if n_failed:
         first = next(start.message for start in starts if start.stop_reason is StopReason.DEGENERATE)
-        found.append(f"{n_failed} of {len(starts)} starts ended in a degenerate component and were left out. {first}")
+        found.append(
+            f"{n_failed} of {len(starts)} starts ended in a degenerate component and were left out. {first} {REMEDIES}"
+        )
     if source.n_unobserved:
         found.append(f"{source.n_unobserved:,} rows have no observed cell and count for nothing.")
     if not run.is_monotone:
@@ -40,6 +46,19 @@ def advice(run: EMResult, starts: list[StartRecord], source: InMemorySource) -> 
             "a constant is added to each variance (reg_covar): whether the log-likelihood falls was not checked."
         )
     return found
+
+
+def rows_of(model: Mixture, k: int, source: InMemorySource) -> str:
+    """A sentence that names the rows, of those that count, that are most of a component; empty where none are."""
+    shares = [responsibilities(model.log_joint(chunk))[0][k] for chunk in source.chunks]
+    share = np.concatenate(shares)
+    rows = np.argsort(-share, kind="stable")[: NAMED + 1]
+    rows = rows[share[rows] > 0.5]
+    if len(rows) == 0:
+        return ""
+    n_more = int((share > 0.5).sum()) - len(rows[:NAMED])
+    places = [int(row if source.rows is None else source.rows[row]) for row in rows[:NAMED]]
+    return f"It holds {', '.join(source.where(row) for row in places)}{f' and {n_more:,} more' if n_more else ''}."
 
 
 def name_of(model: Mixture, k: int) -> str:

@@ -20,7 +20,7 @@ from emix.em.driver import EMResult, run_em
 from emix.em.starts import SAMPLE_ROWS
 from emix.em.stopping import Aitken, StoppingRule, stopping_rule
 from emix.errors import ConvergenceWarning, DataError, FitError, ImpossibleRowError, ModelError
-from emix.fitting.advice import advice
+from emix.fitting.advice import advice, rows_of
 from emix.fitting.starting import Start, is_believed, is_seeded, make_starts
 from emix.model import Mixture, Model
 from emix.results import FitResult, Record, StartRecord, StopReason
@@ -80,8 +80,9 @@ def fit(
         Weight 3 equals the row three times; 0 leaves it out.
     start : Mixture, list of Mixture, array-like of shape (n,) or (n, K), or str, optional
         Parameters; several sets of them; labels or responsibilities for a first M-step; or how rows are seeded:
-        'k-means++', 'random', or 'short-runs' (`n_init` short runs of both kinds, the best of them continued). Default:
-        the model's parameters where it has them, else 'short-runs', or 'k-means++' for `n_init=1`.
+        'k-means++', 'random', 'ward' (hierarchical clustering), or 'short-runs' (`n_init` short runs of these kinds,
+        the best of them continued). Default: the model's parameters where it has them, else 'short-runs', or
+        'k-means++' for `n_init=1`.
     stop : {'aitken', 'relative', 'parameters', 'mean-gain', 'iterations'} or StoppingRule, default='aitken'
         When to stop; see `emix.em.stopping`.
     tol : float, optional
@@ -135,7 +136,9 @@ def fit(
         starts = [Start("given", one) for one in (start if isinstance(start, list | tuple) else [start or model])]
     else:
         model = _with_binding_of(model, start)
-        model, source = prepare(model, table, labels=labels, weight=weight, n_jobs=threads)
+        model, source = prepare(
+            model, table, labels=labels, weight=weight, n_jobs=threads, is_seeded=is_seeded(model, start)
+        )
         rows, source = source, source.collapsed().prepared_for(model.family)
         sample = source.sample(SAMPLE_ROWS, seed) if is_seeded(model, start) else source
         starts = make_starts(model, rows, sample, table, start, n_init=n_init, seed=seed)
@@ -157,9 +160,11 @@ def _with_binding_of(model: Mixture, start: Any) -> Mixture:
 
 
 def prepare(
-    model: Mixture, table: Table, *, labels: Any = None, weight: Any = None, n_jobs: int = 1
+    model: Mixture, table: Table, *, labels: Any = None, weight: Any = None, n_jobs: int = 1, is_seeded: bool = True
 ) -> tuple[Mixture, InMemorySource]:
     """Read the rows that count and bind the model to them.
+
+    Where starts are drawn from the rows (`is_seeded`), there must be as many distinct ones as components.
 
     Raises
     ------
@@ -171,7 +176,7 @@ def prepare(
     if known is not None and known.names is not None:
         model = replace(model, component_names=known.names)
     source = make_source(table, model.family, n_components=K, knowledge=known, sample_weight=weight, n_jobs=n_jobs)
-    if not (source.knowledge is not None and source.knowledge.is_everything):
+    if is_seeded and not (source.knowledge is not None and source.knowledge.is_everything):
         n_distinct = source.n_distinct(K)
         if n_distinct < K:
             raise DataError.too_few_distinct(n_distinct=n_distinct, n_rows=source.n_rows, n_components=K)
@@ -216,6 +221,8 @@ def _run(
             model, rows, stop=rule, max_iter=limit, accelerator=accelerator, resumed=resumed, on_iteration=tell
         )
         if not _needs_centring(done, rows, rule):
+            if done.collapsed >= 0:
+                done = replace(done, message=f"{done.message} {rows_of(done.model, done.collapsed, rows)}")
             return done
         return run_em(centred(done.model), rows, stop=rule, max_iter=limit, on_iteration=tell)
 

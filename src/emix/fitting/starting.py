@@ -57,7 +57,7 @@ def make_starts(
     if start not in METHODS:
         raise ModelError.choice(what="start", found=start, available=METHODS)
     is_certain = rows.knowledge is not None and rows.knowledge.is_everything
-    n_starts = 1 if model.n_components == 1 or is_certain else n_init
+    n_starts = 1 if model.n_components == 1 or is_certain or start == "ward" else n_init
     points = sample.coordinates(model.family)
     pool = distinct_rows(points, sample.weight, sample.row_hash)
     return [_seeded(model, sample, points, pool, start, index, seed) for index in range(n_starts)]
@@ -68,9 +68,10 @@ def _seeded(
 ) -> Start:
     own_seed = int(np.random.SeedSequence([seed, index]).generate_state(1, np.uint64)[0])
     is_short = method == "short-runs"
-    spread = method == "k-means++" or (is_short and index % 2 == 0)  # short runs alternate, for variety
-    label = method if not is_short else f"short run from {'k-means++' if spread else 'random'}"
-    resp = seeded_responsibilities(source, points, pool, own_seed, spread=spread)
+    if is_short:  # one hierarchical start, then two kinds by turns, for variety
+        method = "ward" if index == 0 else ("k-means++", "random")[index % 2]
+    resp = seeded_responsibilities(source, points, pool, own_seed, method=method)
+    label = f"short run from {method}" if is_short else method
     return _attempt(label, model, source, resp, is_short=is_short)
 
 

@@ -127,6 +127,52 @@ def predict(model: Mixture, data: Any, *, labels: Any = None) -> NDArray[np.intp
     return np.asarray(responsibilities(model, data, labels=labels).argmax(axis=1))
 
 
+def impute(model: Mixture, data: Any, *, draws: int | None = None, random_state: Any = None) -> Array:
+    """Rows with their missing cells filled in.
+
+    Parameters
+    ----------
+    model : Mixture
+        With parameters.
+    data
+        As in `fit`, with missing cells.
+    draws : int, optional
+        Number of completed data sets, each with cells drawn from their distribution given the row's observed ones, as
+        multiple imputation needs them. Default: one, with conditional means, which say nothing of the uncertainty.
+    random_state : int, numpy Generator or RandomState, optional
+        Seed of the draws.
+
+    Returns
+    -------
+    ndarray of shape (n, d), or (draws, n, d)
+
+    Raises
+    ------
+    DataError, ModelError
+        The data cannot be, or the family has no conditional means.
+
+    References
+    ----------
+    Little & Rubin (2019), Statistical Analysis with Missing Data, 3rd ed., chapters 4, 10 and 11.
+    """
+    model, source = prepared(model, data)
+    resp = np.concatenate([_responsibilities(model, chunk) for chunk in source.chunks])
+    x = np.asarray(source.x, dtype=np.float64)
+    if draws is None:
+        parts = [
+            np.einsum("nk,knj->nj", resp[c.start : c.start + len(c.x)], model.family.conditional_means(c.cells))
+            for c in source.chunks
+        ]
+        return np.where(np.isnan(x), np.concatenate(parts), x)
+    rng = np.random.default_rng(draw_seed(random_state))
+    edges = np.cumsum(resp, axis=1)[:, :-1]
+    completed = []
+    for _ in range(whole_number("draws", draws, least=1)):
+        labels = (rng.random((len(x), 1)) > edges).sum(axis=1)
+        completed.append(model.family.draw_missing(x, labels, rng))
+    return np.stack(completed)
+
+
 def sample(
     model: Mixture, n: int, *, random_state: Any = None, given: Any = None
 ) -> tuple[NDArray[Any], NDArray[np.intp]]:

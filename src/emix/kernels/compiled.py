@@ -16,7 +16,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-from emix.kernels.tiles import GAMMA, LOGARITHM, PRODUCTS, SQUARES, TRIALS
+from emix.kernels.tiles import COMPLETE, COUNTED, GAMMA, LOGARITHM, PRODUCTS, SQUARES, TRIALS
 
 SUMS = {"contract", "reassoc", "nsz", "arcp"}
 """Fast-math flags of sums and products, whose order of addition is free (but the same at every run)."""
@@ -110,13 +110,13 @@ def _excess_minus_log(e):
 
 
 @njit(fastmath=HOLES, nogil=True, error_model="numpy")
-def _fill(x, row, b, kind, coordinate, shift, inverse, has_holes, T):
+def _fill(x, row, b, kind, coordinate, shift, inverse, holes, T):
     """Rows row .. row + b of x (n, d) as the tile T (D, B). T[0] is 1; y = (u - shift) * inverse, u = x or log x.
 
     VALUES    y_j                                   SQUARES  y_j, y_j^2
     PRODUCTS  y_j, y_i y_j for i <= j               GAMMA    y_j, y_j - log(1 + y_j)
     TRIALS    x_0, n - x_0; n = shift[0], or x_1 if that is 0
-    With holes a missing cell is zeros, and the tile ends with one row of 0 or 1 per column: whether it is observed.
+    A missing cell is zeros; with COUNTED holes the tile ends with one row of 0 or 1 per column: whether it is observed.
     """
     d = x.shape[1]
     for i in range(b):
@@ -137,13 +137,14 @@ def _fill(x, row, b, kind, coordinate, shift, inverse, has_holes, T):
                 y[i] = _log(y[i])
         for i in range(b):
             y[i] = (y[i] - s) * v
-    if has_holes:
+    if holes != COMPLETE:
         last = T.shape[0] - d
         for j in range(d):
             for i in range(b):
                 seen = float(x[row + i, j]) == float(x[row + i, j])
-                T[last + j, i] = 1.0 if seen else 0.0
                 T[1 + j, i] = T[1 + j, i] if seen else 0.0
+                if holes == COUNTED:
+                    T[last + j, i] = 1.0 if seen else 0.0
     if kind == SQUARES:
         for j in range(d):
             y, square = T[1 + j], T[1 + d + j]
@@ -339,7 +340,7 @@ def _impossible(row, b, evidence):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def expect_dense(x, weight, labels, log_q, C, K, kind, coordinate, shift, inverse, has_holes, B):
+def expect_dense(x, weight, labels, log_q, C, K, kind, coordinate, shift, inverse, holes, B):
     """Sums over the rows of a chunk, by dense tiles of B rows.
 
     x (n, d); weight (n,); labels (n,) or (0,); log_q (n, K) or (0, 0); C (K rounded up to 4, D).
@@ -351,7 +352,7 @@ def expect_dense(x, weight, labels, log_q, C, K, kind, coordinate, shift, invers
     S, sums = np.zeros((Kp, D)), np.zeros(4)
     for row in range(0, n, B):
         b = min(B, n - row)
-        _fill(x, row, b, kind, coordinate, shift, inverse, has_holes, T)
+        _fill(x, row, b, kind, coordinate, shift, inverse, holes, T)
         _log_joint(C, T, L, b)
         _know(L, K, row, b, labels, log_q)
         _respond(L, K, row, b, weight, top, total, scale)
@@ -362,6 +363,30 @@ def expect_dense(x, weight, labels, log_q, C, K, kind, coordinate, shift, invers
         for k in range(K, Kp):
             L[k, :b] = 0.0
         _accumulate(S, L, T, b)
+    return S, sums, -1
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def expect_segments(x, weight, labels, log_q, C, edges, K, kind, coordinate, shift, inverse, holes, B):
+    """As `expect_dense`, with coefficients and sums of their own, C and S (P, K, D), for each of P runs of rows."""
+    P, Kp, D = C.shape
+    T, L = np.empty((D, B)), np.zeros((Kp, B))
+    top, total, scale = np.empty(B), np.empty(B), np.empty(B)
+    S, sums = np.zeros((P, Kp, D)), np.zeros(4)
+    for p in range(P):
+        for row in range(edges[p], edges[p + 1], B):
+            b = min(B, edges[p + 1] - row)
+            _fill(x, row, b, kind, coordinate, shift, inverse, holes, T)
+            _log_joint(C[p], T, L, b)
+            _know(L, K, row, b, labels, log_q)
+            _respond(L, K, row, b, weight, top, total, scale)
+            bad = _impossible(row, b, top)
+            if bad >= 0:
+                return S, sums, bad
+            _sum_evidence(row, b, weight, top, total, sums)
+            for k in range(K, Kp):
+                L[k, :b] = 0.0
+            _accumulate(S[p], L, T, b)
     return S, sums, -1
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emix.kernels import reference
-from emix.kernels.tiles import Tile
+from emix.kernels.tiles import COMPLETE, COUNTED, ZEROED, Tile
 
 Array = NDArray[np.float64]
 
@@ -71,12 +71,36 @@ def expect(
     log_q = NO_KNOWLEDGE if log_q is None else log_q
     C = np.zeros((-(-K // 4) * 4, D))
     C[:K] = coefficients
-    rows = tile_rows(D)
+    rows, holes = tile_rows(D), COUNTED if has_holes else COMPLETE
     with interruptible():
         S, sums, bad = kernel.expect_dense(
-            x, weight, known, log_q, C, K, tile.kind, tile.coordinate, tile.shift, 1 / tile.scale, has_holes, rows
+            x, weight, known, log_q, C, K, tile.kind, tile.coordinate, tile.shift, 1 / tile.scale, holes, rows
         )
     return Sums(S[:K], sums[0], sums[1], sums[2], sums[3], bad)
+
+
+def expect_segments(
+    x: NDArray[Any],
+    weight: Array,
+    labels: NDArray[np.int64] | None,
+    log_q: Array | None,
+    coefficients: Array,
+    edges: NDArray[np.int64],
+    tile: Tile,
+) -> Sums:
+    """As `expect`, with coefficients of their own (P, K, D) for each run of rows between edges (P + 1,).
+
+    Missing cells count as zeros, whose coefficients are zeros too. The statistics of the sums are (P, K, D).
+    """
+    P, K, D = coefficients.shape
+    C = np.zeros((P, -(-K // 4) * 4, D))
+    C[:, :K] = coefficients
+    known = NO_LABELS if labels is None else labels
+    log_q = NO_KNOWLEDGE if log_q is None else log_q
+    about = (tile.kind, tile.coordinate, tile.shift, 1 / tile.scale, ZEROED, tile_rows(D))
+    with interruptible():
+        S, sums, bad = compiled().expect_segments(x, weight, known, log_q, C, edges, K, *about)
+    return Sums(S[:, :K], sums[0], sums[1], sums[2], sums[3], bad)
 
 
 def expect_codes(

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 VALUES, SQUARES, PRODUCTS, TRIALS, GAMMA = range(5)
 """Kinds of dense tiles: see `_fill` in compiled.py."""
+COMPLETE, COUNTED, ZEROED = range(3)
+"""What the filler does about missing cells: there are none; zeros, and a row of 0 or 1 per column; zeros."""
 PLAIN, LOGARITHM = range(2)
 """Which coordinate y is of: x, or log x."""
 

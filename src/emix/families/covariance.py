@@ -1,0 +1,82 @@
+"""Covariance matrices as parameters: what they may be, and how near each is to singular."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from emix.block import Array
+from emix.families.patterns import pairs
+from emix.families.structures import Structure, structure
+from emix.spaces import Space
+
+
+class MeanSpace(Space):
+    """The real line, always (K, d)."""
+
+    drops_single_column = False
+
+
+class CovarianceSpace(Space):
+    """Symmetric positive definite matrices of one structure, in its own coordinates."""
+
+    requirement = "symmetric positive definite matrices, the shape (K, d, d)"
+    drops_single_column = False
+
+    def __init__(self, name: str | Structure = "VVV") -> None:
+        self.structure = structure(name)
+
+    def contains(self, value: Array) -> bool:
+        if value.ndim != 3 or value.shape[1] != value.shape[2] or not np.isfinite(value).all():
+            return False
+        if not (np.abs(value - value.transpose(0, 2, 1)) <= 1e-8 * np.abs(value)).all():
+            return False
+        try:
+            np.linalg.cholesky(value)
+        except np.linalg.LinAlgError:
+            return False
+        return True
+
+    def n_free(self, value: Any) -> int:
+        return self.structure.n_free(*value.shape[:2])
+
+    def to_vector(self, value: Any) -> Array:
+        return self.structure.to_vector(value)
+
+    def from_vector(self, vector: Array, like: Any) -> tuple[Any, int]:
+        used = self.n_free(like)
+        return self.structure.from_vector(vector[:used], *like.shape[:2]), used
+
+
+def cholesky_pivots(C: Array) -> Array:
+    """Variance of each column given those before it, (d,); from the first that is not positive on, what is left."""
+    try:
+        return np.asarray(np.diagonal(np.linalg.cholesky(C)) ** 2)
+    except np.linalg.LinAlgError:
+        pass  # not positive definite: find out in which column
+    A, d = np.array(C, dtype=np.float64), len(C)
+    pivots = np.zeros(d)
+    for j in range(d):
+        pivots[j] = A[j, j]
+        if not A[j, j] > 0:
+            break
+        A[j + 1 :, j + 1 :] -= np.outer(A[j + 1 :, j], A[j, j + 1 :]) / A[j, j]
+    return pivots
+
+
+def scatter_about(products: Array, count: Array, m: Array, about: Array) -> Array:
+    """(K, d, d) sums of w (y - about)(y - about)' from sums of products; diagonal where these are squares (K, d)."""
+    d = m.shape[1]
+    if products.shape[1] == d:
+        squares = products - count[:, None] * (m * m if about is m else m * m - (m - about) ** 2)
+        return np.asarray(squares[:, :, None] * np.eye(d))
+    i, j, _ = pairs(d)
+    taken = m[:, i] * m[:, j]
+    if about is not m:  # the scatter about a fixed mean is larger by n_k off off'
+        off = m - about
+        taken -= off[:, i] * off[:, j]
+    S = np.empty((len(m), d, d))
+    S[:, i, j] = products - count[:, None] * taken
+    S[:, j, i] = S[:, i, j]
+    return S

@@ -1,0 +1,103 @@
+"""The conjugate prior of Gaussian components: normal for the mean, inverse Wishart or gamma for the covariance.
+
+    mean | C ~ Normal(prior mean, C / shrinkage),    C ~ inverse Wishart(dof, scale)
+
+It is MAP-EM: hyperparameters join the sums that the M-step reads, with pseudo-weight for means and covariances and none
+for proportions. Where the covariance is common to all components there is one inverse Wishart and K means.
+Source: Fraley & Raftery (2007), Journal of Classification 24, 155-181, tables 1 and 2 and section 3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from emix.block import Array
+from emix.errors import ModelError
+
+COMMON = ("EII", "EEI", "EEE")
+POSSIBLE = (*COMMON, "VII", "VVI", "VVV")
+"""Structures whose M-step is closed under the prior."""
+
+
+@dataclass(frozen=True)
+class ConjugatePrior:
+    """Prior of means and covariances of Gaussian components.
+
+    Parameters
+    ----------
+    shrinkage : float, default=0.01
+        Weight of the prior mean, in rows.
+    mean : array-like of shape (d,), optional
+        Default: the mean of all rows.
+    dof : float, optional
+        Degrees of freedom. Default: d + 2.
+    scale : array-like of shape (d, d), optional
+        Default: the covariance of all rows / K^(2/d); of diagonal and spherical structures its diagonal counts.
+    """
+
+    shrinkage: float = 0.01
+    mean: Any = None
+    dof: float | None = None
+    scale: Any = None
+
+    def __post_init__(self) -> None:
+        """Turn lists into tuples of numbers, so that priors can be compared and written, and check them."""
+        if not isinstance(self.shrinkage, int | float) or not 0 <= self.shrinkage < np.inf:
+            raise ModelError.argument(name="shrinkage", requirement="a finite number >= 0", found=self.shrinkage)
+        for name, n_dimensions in (("mean", 1), ("scale", 2)):
+            value = getattr(self, name)
+            if value is None:
+                continue
+            array = np.asarray(value, dtype=np.float64)
+            if array.ndim != n_dimensions or not np.isfinite(array).all():
+                raise ModelError.argument(name=f"prior {name}", requirement=f"{n_dimensions} dimensions", found=value)
+            object.__setattr__(self, name, _as_tuples(array))
+
+    def resolved(self, n: float, total: Array, products: Array, K: int, pivot: Array, unit: Array) -> ConjugatePrior:
+        """With its defaults, from the weight n and the sums (d,) and (d, d) of all rows, about a pivot in a unit."""
+        d, mean = len(total), total / n
+        covariance = (products - n * np.outer(mean, mean)) / (n - 1) * np.outer(unit, unit)
+        return replace(
+            self,
+            mean=pivot + unit * mean if self.mean is None else self.mean,
+            dof=d + 2.0 if self.dof is None else self.dof,
+            scale=covariance / K ** (2 / d) if self.scale is None else self.scale,
+        )
+
+    def joined(self, structure: str, count: Array, mean: Array, scatter: Array) -> tuple[Array, Array, Array]:
+        """Counts (K,), means (K, d) and scatter (K, d, d) of the rows -> those whose maximum is the posterior's."""
+        K, d = mean.shape
+        prior_mean, scale, dof = np.array(self.mean), np.array(self.scale), float(self.dof or 0.0)
+        weight = count + self.shrinkage
+        off = mean - prior_mean
+        pull = (self.shrinkage * count / weight)[:, None, None] * off[:, :, None] * off[:, None, :]
+        joined_mean = (count[:, None] * mean + self.shrinkage * prior_mean) / weight[:, None]
+        n_shares = K if structure in COMMON else 1
+        if structure.endswith("II"):
+            scale = np.eye(d) * np.trace(scale) / d / d
+            extra = (dof + 2) / d
+        else:
+            extra = dof + (2 if structure.endswith("I") else d + 1)
+        return count + 1 + extra / n_shares, joined_mean, scatter + pull + scale / n_shares
+
+    def log_density(self, structure: str, mean: Array, covariance: Array) -> float:
+        """Log prior of the parameters, in nats, up to a constant."""
+        d = mean.shape[1]
+        prior_mean, scale, dof = np.array(self.mean), np.array(self.scale), float(self.dof or 0.0)
+        exponent = dof + d + 1
+        if structure.endswith("II"):
+            scale, exponent = np.eye(d) * np.trace(scale) / d / d, (dof + 2) / d
+        elif structure.endswith("I"):
+            exponent = dof + 2
+        P, log_det = np.linalg.inv(covariance), np.linalg.slogdet(covariance)[1]
+        off = mean - prior_mean
+        of_means = -0.5 * (log_det + self.shrinkage * np.einsum("ki,kij,kj->k", off, P, off)).sum()
+        each = -0.5 * (exponent * log_det + np.trace(P @ scale, axis1=1, axis2=2))
+        return float(of_means + (each[0] if structure in COMMON else each.sum()))
+
+
+def _as_tuples(array: Array) -> Any:
+    return tuple(_as_tuples(row) for row in array) if array.ndim > 1 else tuple(float(value) for value in array)

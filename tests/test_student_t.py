@@ -1,0 +1,211 @@
+"""Student-t components: densities, fits and ascent against SciPy and direct maximisation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import optimize, stats
+
+import emix
+from emix import DegenerateError, Mixture, ModelError, MultivariateNormal, StudentT
+from emix.block import Schema
+from emix.families import Binding
+from emix.families.student_t import FIRST, LEAST, MOST, SCALE_STRUCTURES
+
+TO_THE_END = {"tol": 1e-11, "max_iter": 100_000}
+
+
+def heavy(n: int = 400, seed: int = 5) -> np.ndarray:
+    """Two correlated columns with tails of 4 degrees of freedom, far from zero and in different units."""
+    rows = stats.multivariate_t([0.0, 0.0], [[1.0, 0.6], [0.6, 2.0]], 4.0, seed=seed).rvs(n)
+    return rows * [1.0, 50.0] + [10.0, -300.0]
+
+
+def two_groups(n: int = 600, seed: int = 3) -> np.ndarray:
+    family = StudentT([[0.0, 0.0], [6.0, 5.0]], [[[1.0, 0.3], [0.3, 1.0]], [[1.0, 0.5], [0.5, 2.0]]], [2.5, 8.0])
+    return emix.sample(Mixture(family, mixing_proportions=[0.4, 0.6]), n, random_state=seed)[0]
+
+
+# -- fits ------------------------------------------------------------------------------------------------------------
+
+
+def test_fit_of_one_column_is_that_of_scipy():
+    x = stats.t(3.5, loc=100.0, scale=0.25).rvs(800, random_state=1)
+    result = emix.fit(Mixture(StudentT(), 1), x, **TO_THE_END)
+    v, mean, scale = stats.t.fit(x, 5.0, loc=np.median(x), scale=x.std(), optimizer=tight)
+    wanted = stats.t.logpdf(x, v, mean, scale).sum()
+    assert result.log_likelihood >= wanted - 1e-8
+    family = result.model.family
+    assert_allclose(result.log_likelihood, wanted, rtol=0, atol=1e-6)
+    assert_allclose(family.mean, [[mean]], rtol=1e-7)
+    assert_allclose(family.scale, [[[scale**2]]], rtol=1e-4)
+    assert_allclose(family.degrees_of_freedom, [v], rtol=1e-4)
+
+
+def tight(function, x0, args, disp):
+    return optimize.fmin(function, x0, args, xtol=1e-9, ftol=1e-12, maxiter=10_000, maxfun=10_000, disp=disp)
+
+
+def test_fit_of_two_columns_is_the_direct_maximum():
+    x = heavy()
+    y = (x - x.mean(axis=0)) / x.std(axis=0)
+
+    def minus(vector):
+        m, (a, b, c), log_v = vector[:2], vector[2:5], vector[5]
+        L = np.array([[np.exp(a), 0.0], [b, np.exp(c)]])
+        return -stats.multivariate_t(m, L @ L.T, np.exp(log_v)).logpdf(y).sum()
+
+    best = optimize.minimize(minus, np.zeros(6), method="BFGS", options={"gtol": 1e-5})
+    L = np.array([[np.exp(best.x[2]), 0.0], [best.x[3], np.exp(best.x[4])]])
+    result = emix.fit(Mixture(StudentT(), 1), x, **TO_THE_END)
+    family = result.model.family
+    assert_allclose(result.log_likelihood, -best.fun - len(x) * np.log(x.std(axis=0)).sum(), rtol=0, atol=1e-7)
+    assert_allclose(family.mean[0], x.mean(axis=0) + x.std(axis=0) * best.x[:2], rtol=1e-6)
+    assert_allclose(family.scale[0], L @ L.T * np.outer(x.std(axis=0), x.std(axis=0)), rtol=1e-5)
+    assert_allclose(family.degrees_of_freedom, np.exp(best.x[5:]), rtol=1e-5)
+
+
+@pytest.mark.parametrize("structure", SCALE_STRUCTURES)
+def test_a_fit_ends_where_the_gradient_of_the_log_likelihood_is_0(structure):
+    """Score by central differences of SciPy's densities, in standard errors of each parameter."""
+    x = two_groups()
+    start = np.repeat([0, 1], 300)[np.argsort(np.argsort(x[:, 0]))]
+    model = emix.fit(Mixture(StudentT(structure=structure), 2), x, start=start, **TO_THE_END).model
+    vector = model.to_vector()
+
+    def log_likelihood(at):
+        one = model.from_vector(at)
+        joint = [
+            p * stats.multivariate_t(one.family.mean[k], one.family.scale[k], one.family.degrees_of_freedom[k]).pdf(x)
+            for k, p in enumerate(one.mixing_proportions)
+        ]
+        return np.log(np.sum(joint, axis=0)).sum()
+
+    middle = log_likelihood(vector)
+    for e in np.eye(len(vector)) * 1e-4:
+        above, below = log_likelihood(vector + e), log_likelihood(vector - e)
+        slope, curvature = (above - below) / 2e-4, (above - 2 * middle + below) / 1e-8
+        assert curvature < 0
+        assert abs(slope) / np.sqrt(-curvature) < 2e-4
+
+
+@pytest.mark.parametrize("structure", SCALE_STRUCTURES)
+@pytest.mark.parametrize("fixed", [(), ("mean",), ("scale",), ("degrees_of_freedom",), ("mean", "scale")])
+def test_no_plain_step_loses(structure, fixed):
+    x = two_groups()
+    scale = [np.diag([1.5, 1.5])] * 2
+    start = StudentT([[1.0, -1.0], [4.0, 4.0]], scale, [30.0, 1.0], structure=structure, fixed=frozenset(fixed))
+    model = Mixture(start)
+    values = []
+    for _ in range(40):
+        step = emix.e_step(model, x)
+        values.append(step.log_likelihood)
+        model = step.maximize()
+    assert np.diff(values).min() > -1e-9
+    assert values[-1] > values[0] + 1
+    for name in fixed:
+        assert_array_equal(getattr(model.family, name), getattr(start, name))
+    for name in set(start.spaces) - set(fixed):
+        assert not np.array_equal(getattr(model.family, name), getattr(start, name))
+
+
+def test_degrees_of_freedom_of_normal_rows_end_at_the_bound():
+    """A short-tailed sample: the likelihood rises all the way to the normal."""
+    x = np.random.default_rng(0).uniform(-1, 1, 500)
+    family = emix.fit(Mixture(StudentT(), 1), x).model.family
+    assert_allclose(family.degrees_of_freedom, MOST, rtol=1e-12)
+    normal = emix.fit(Mixture(MultivariateNormal(), 1), x)
+    assert_allclose(family.mean, normal.model.family.mean, atol=1e-3)
+    assert_allclose(family.scale, normal.model.family.covariance, rtol=2e-2)
+
+
+def test_degrees_of_freedom_stay_within_their_bounds_and_a_start_outside_is_no_fall():
+    x = np.random.default_rng(1).standard_normal(300)
+    wide = StudentT([[0.0]], [[[1.0]]], [1e9])
+    assert emix.fit(Mixture(wide), x).model.family.degrees_of_freedom[0] > MOST
+    for log_u, bound in ((-1e6, LEAST), (0.0, MOST)):  # the sums of u y, u y^2, u, log u and 1 of one row
+        sums = np.array([[0.0, 1.0, 1.0, log_u, 1.0]])
+        assert_array_equal(StudentT(binding=wide_binding()).maximize(sums).degrees_of_freedom, bound)
+
+
+def wide_binding() -> Binding:
+    return Binding(Schema(("x0",), (None,)), np.zeros(1), np.ones(1))
+
+
+def test_held_degrees_of_freedom_and_known_proportions():
+    x = two_groups()
+    held = StudentT(degrees_of_freedom=[1e7, 1e7], fixed=frozenset({"degrees_of_freedom"}))
+    found = emix.fit(Mixture(held, 2), x, random_state=0)
+    wanted = emix.fit(Mixture(MultivariateNormal(), 2), x, random_state=0)
+    assert_allclose(found.log_likelihood, wanted.log_likelihood, rtol=0, atol=0.05)
+    assert found.n_free_parameters == wanted.n_free_parameters
+
+
+def test_rows_far_out_do_not_move_the_centre():
+    x = np.random.default_rng(2).standard_normal((200, 2))
+    spoilt = np.vstack([x, [[1e4, -1e4], [-2e4, 1e4]]])
+    found = emix.fit(Mixture(StudentT(), 1), spoilt).model.family
+    assert_allclose(found.mean[0], x.mean(axis=0), atol=0.1)
+    assert np.abs(spoilt.mean(axis=0)).max() > 40
+
+
+def test_default_starts_recover_groups_with_heavy_tails():
+    x = two_groups(3000)
+    result = emix.fit(Mixture(StudentT(), 2), x, random_state=0)
+    order = np.argsort(result.model.family.mean[:, 0])
+    assert_allclose(result.model.family.mean[order], [[0, 0], [6, 5]], atol=0.2)
+    assert_allclose(result.model.family.degrees_of_freedom[order], [2.5, 8.0], rtol=0.35)
+    assert_allclose(result.model.mixing_proportions[order], [0.4, 0.6], atol=0.04)
+
+
+def test_first_m_step_gives_the_moments_of_the_rows():
+    x = heavy()
+    source = Mixture(StudentT(), 1)
+    result = emix.fit(source, x, start=np.zeros(len(x), dtype=int), stop="iterations", max_iter=0)
+    assert_allclose(result.model.family.mean[0], x.mean(axis=0), rtol=1e-12)
+    assert_allclose(result.model.family.scale[0], np.cov(x.T, bias=True), rtol=1e-12)
+    assert_allclose(result.model.family.degrees_of_freedom, FIRST, rtol=1e-12)
+
+
+@pytest.mark.parametrize("v", [0.1, 1.0, 30.0, 1e4, 1e9])
+def test_density_keeps_its_digits_for_any_degrees_of_freedom(v):
+    x = np.array([[-1e3], [-3.0], [0.0], [0.1], [40.0]])
+    found = emix.score_samples(Mixture(StudentT([[0.5]], [[[4.0]]], [v])), x)
+    assert_allclose(found, stats.t.logpdf(x[:, 0], v, 0.5, 2.0), rtol=1e-11)
+
+
+# -- errors ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_component_on_equal_rows_collapses():
+    x = np.concatenate([np.random.default_rng(0).standard_normal(100), np.full(30, 5.0)])
+    with pytest.raises(emix.FitError, match="collapsed"):
+        emix.fit(Mixture(StudentT(), 2), x, start=(np.arange(130) >= 100).astype(int))
+
+
+def test_empty_component_without_degrees_of_freedom():
+    family = StudentT([[0.0], [1.0]], [[[1.0]], [[1.0]]], fixed=frozenset({"mean", "scale"}))
+    with pytest.raises(DegenerateError):
+        family.maximize(np.array([[0.0, 1.0, 1.0, -0.1, 1.0], [0.0] * 5]))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"mean": [0.0, 1.0]},
+        {"mean": [[0.0, 1.0]], "scale": [[[1.0]]]},
+        {"mean": [[0.0]], "degrees_of_freedom": [[1.0, 2.0]]},
+        {"degrees_of_freedom": [0.0]},
+        {"scale": [[[1.0, 2.0], [2.0, 1.0]]]},
+        {"structure": "round"},
+    ],
+)
+def test_impossible_parameters_are_refused(arguments):
+    with pytest.raises(ModelError):
+        StudentT(**arguments)
+
+
+def test_coefficients_are_refused_in_words():
+    with pytest.raises(ModelError, match="linear in its statistics"):
+        StudentT([[0.0]], [[[1.0]]], [3.0]).coefficients()
