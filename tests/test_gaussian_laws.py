@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
+from scipy.stats import multivariate_normal
 
 import emix
 from emix import ConvergenceWarning, DataError, FactorAnalytic, FitError, InvariantError, Mixture, MultivariateNormal
@@ -339,3 +340,16 @@ def test_two_components_without_spread_in_some_direction(structure, table):
         assert found == "degenerate"
     else:
         assert found == ("fit" if structure in AXIS_ALIGNED else "degenerate")
+
+
+@pytest.mark.parametrize("exponent", [0, 2, 4, 6, 8])
+@pytest.mark.parametrize("structure", ["EEE", "VEE", "EVE", "VVE", "EEV", "VEV", "EVV", "VVV"])
+def test_one_ellipsoid_is_the_covariance_of_the_rows_in_any_units(structure, exponent):
+    """With one component all structures without fixed axes are the same model."""
+    x = np.random.default_rng(0).normal(size=(60, 3))
+    unit = np.array([1.0, 10.0**exponent, 10.0**-exponent])
+    result = emix.fit(Mixture(MultivariateNormal(structure=structure), 1), x * unit)
+    covariance = np.cov(x.T, bias=True)
+    assert_allclose(covariances_in_units(result, unit)[0], covariance, rtol=0, atol=1e-6)
+    wanted = multivariate_normal(x.mean(axis=0), covariance).logpdf(x).sum()
+    assert_allclose(result.log_likelihood, wanted, rtol=0, atol=1e-6)

@@ -68,6 +68,10 @@ class Mixture:
         M-step is then the constrained maximum and `n_free_parameters` follows.
     component_names : sequence of str, optional
         Names for the components, where labels gave them names.
+    noise : bool or float, default=False
+        One component more, the last, that is uniform over a volume (in the units of the columns, multiplied): rows that
+        belong to none of the others (Banfield & Raftery 1993). True takes the volume of the box that the rows fill. For
+        families of real numbers and rows without missing cells.
 
     Raises
     ------
@@ -86,14 +90,17 @@ class Mixture:
     mixing_proportions: Any = None
     fixed: Collection[str] = frozenset()
     component_names: tuple[str, ...] | None = None
+    noise: bool | float = False
 
     def __post_init__(self) -> None:
         """Settle K, equal proportions where none are given, and who holds what fixed."""
+        if not isinstance(self.noise, bool) and not (isinstance(self.noise, int | float) and 0 < self.noise < np.inf):
+            raise ModelError.argument(name="noise", requirement="True, False or a volume > 0", found=self.noise)
         if not isinstance(self.family, Family):
             raise ModelError.argument(name="family", requirement="a Family such as Poisson()", found=self.family)
         counts = {"n_components": self.n_components, "family": self.family.n_components}
         if self.mixing_proportions is not None:
-            counts["mixing_proportions"] = np.size(np.asarray(self.mixing_proportions))
+            counts["mixing_proportions"] = np.size(np.asarray(self.mixing_proportions)) - self.has_noise
         known = {name: count for name, count in counts.items() if count is not None}
         n = self.n_components
         if n is not None and (isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1):
@@ -112,21 +119,25 @@ class Mixture:
         object.__setattr__(self, "fixed", fixed)
         object.__setattr__(self, "family", self.family.with_fixed(fixed & set(self.family.spaces)))
         if self.mixing_proportions is None and (self.family.is_fitted or "mixing_proportions" in fixed):
-            object.__setattr__(self, "mixing_proportions", np.full(K, 1 / K))
+            object.__setattr__(self, "mixing_proportions", np.full(self.latent_size, 1 / self.latent_size))
         if self.mixing_proportions is not None:
             object.__setattr__(self, "mixing_proportions", self.latent.mixing_proportions)
-        if self.component_names is not None and len(self.component_names) != K:
-            raise ModelError.argument(
-                name="component_names", requirement=f"{K} names, one per component", found=self.component_names
-            )
+        if self.component_names is not None and len(self.component_names) != self.latent_size:
+            requirement = f"{self.latent_size} names, one per component"
+            raise ModelError.argument(name="component_names", requirement=requirement, found=self.component_names)
         for name in sorted(self.family.fixed):
             if getattr(self.family, name) is None:
                 raise ModelError.fixed_without_value(name)
 
     @property
+    def has_noise(self) -> bool:
+        """Whether the last component is noise."""
+        return self.noise is not False
+
+    @property
     def latent_size(self) -> int:
-        """K, as a plain int."""
-        return int(self.n_components or 0)
+        """How many values the label has: K, and one more with noise."""
+        return int(self.n_components or 0) + self.has_noise
 
     @cached_property
     def latent(self) -> IndependentDraws:
@@ -151,12 +162,26 @@ class Mixture:
         return self.latent.n_free_parameters + self.family.n_free_parameters
 
     def bind(self, schema: Schema, summary: Summary) -> Self:
-        """The same mixture with its family bound to these data."""
-        return replace(self, family=self.family.bind(schema, summary))
+        """The same mixture with its family bound to these data.
+
+        Raises
+        ------
+        ModelError
+            There is noise, and the family or the rows cannot have it.
+        """
+        noise = self.noise
+        if self.has_noise:
+            if type(self.family).log_base_measure is not Family.log_base_measure or not self.family.takes_noise:
+                raise ModelError.argument(name="noise", requirement="a family of real numbers", found=self.family.name)
+            if not summary.is_complete:
+                raise ModelError.argument(name="noise", requirement="rows without missing cells", found="some")
+            noise = float(np.prod(summary.maximum - summary.minimum)) if noise is True else noise
+        return replace(self, family=self.family.bind(schema, summary), noise=noise)
 
     def __str__(self) -> str:
         """Like `mixture of 3 x binomial(n_trials=10)`."""
-        held = f", fixed: {', '.join(sorted(self.fixed))}" if self.fixed else ""
+        held = " and noise" if self.has_noise else ""
+        held += f", fixed: {', '.join(sorted(self.fixed))}" if self.fixed else ""
         return f"mixture of {self.n_components} x {self.family}{held}"
 
     # -- EM ----------------------------------------------------------------------------------------------------------
@@ -167,18 +192,30 @@ class Mixture:
         if not self.is_fitted:
             raise ModelError.not_fitted("This mixture")
         own = self.family.coefficients()
-        full = np.concatenate([self.latent.coefficients()[:, None], own], axis=1)
+        full = np.concatenate([self._with_noise(self.latent.coefficients())[:, None], self._and_noise(own)], axis=1)
         if not self.family.n_observed:
             return full, full
         folded = full[:, : -self.family.n_observed].copy()
         folded[:, 0] += full[:, -self.family.n_observed :].sum(axis=1)
         return full, folded
 
+    def _with_noise(self, log_joint: Array) -> Array:
+        """Log proportions (K,) or log joints (K, B), those of noise with its log density."""
+        if self.has_noise:
+            log_joint = log_joint.copy()
+            log_joint[-1] -= np.log(self.noise)
+        return log_joint
+
+    def _and_noise(self, rows: Array) -> Array:
+        """What a family gives of K components, with a row of zeros for noise."""
+        return np.concatenate([rows, np.zeros((1, *rows.shape[1:]))]) if self.has_noise else rows
+
     @cached_property
     def _sizes(self) -> Array:
         """(K, 1 + D) sizes of what the coefficients were computed from."""
-        full = self._coefficients[0]
-        return np.concatenate([np.abs(full[:, :1]), self.family.coefficient_sizes(full[:, 1:])], axis=1)
+        full, K = self._coefficients[0], self.latent_size - self.has_noise
+        own = self._and_noise(self.family.coefficient_sizes(full[:K, 1:]))
+        return np.concatenate([np.abs(full[:, :1]), own], axis=1)
 
     def _tile(self, chunk: Chunk) -> Array:
         """T with row 0: (1 + D, B), or without the observed counts for a complete chunk."""
@@ -192,7 +229,8 @@ class Mixture:
         if self.family.is_linear(is_complete=chunk.is_complete):
             log_joint = self._coefficients[chunk.is_complete] @ self._tile(chunk)
         else:
-            log_joint = self.latent.coefficients()[:, None] + self.family.log_prob(chunk.cells)
+            log_p = self._with_noise(self.latent.coefficients())
+            log_joint = log_p[:, None] + self._and_noise(self.family.log_prob(chunk.cells))
         known = chunk.log_knowledge(self.latent.n_components)
         return log_joint if known is None else log_joint + known
 
@@ -200,7 +238,8 @@ class Mixture:
         """Sum weighted responsibilities (K, B) times T over the rows: (K, 1 + D)."""
         if self.family.is_linear(is_complete=chunk.is_complete):
             return self._unfolded(weighted_resp @ self._tile(chunk).T, chunk.is_complete)
-        own = self.family.accumulate(chunk.cells, weighted_resp)
+        K = self.latent_size - self.has_noise
+        own = self._and_noise(self.family.accumulate(chunk.cells, weighted_resp[:K]))
         return np.concatenate([weighted_resp.sum(axis=1, keepdims=True), own], axis=1)
 
     def _unfolded(self, S: Array, is_complete: bool) -> Array:
@@ -211,7 +250,10 @@ class Mixture:
 
     def log_prob(self, x: Array) -> Array:
         """Log p(x given k) without the base measure: (B, d) -> (K, B)."""
-        return self.family.log_prob(x)
+        log_prob = self._and_noise(self.family.log_prob(x))
+        if self.has_noise:
+            log_prob[-1] = -np.log(self.noise)
+        return log_prob
 
     def raw_statistics(self, statistics: Array) -> Array:
         """Expected statistics (K, 1 + D) in the units of the data."""
@@ -219,7 +261,7 @@ class Mixture:
 
     def work(self, statistics: Array) -> tuple[Work, ...]:
         """How the M-step arrives at the family's parameters, line by line."""
-        return self.family.work(statistics[:, 1:])
+        return self.family.work(statistics[: self.latent_size - self.has_noise, 1:])
 
     def expect(self, chunk: Chunk) -> Expectation:
         """E-step on some rows.
@@ -296,7 +338,7 @@ class Mixture:
         """M-step: expected statistics (K, 1 + D), in the coordinates of `expect`, to the next mixture."""
         latent = IndependentDraws.equal(len(statistics)) if self.mixing_proportions is None else self.latent
         latent = latent.maximize(statistics[:, 0])
-        family = self.family.maximize(statistics[:, 1:])
+        family = self.family.maximize(statistics[: len(statistics) - self.has_noise, 1:])
         return updated(self, family=family, mixing_proportions=latent.mixing_proportions, latent=latent)
 
     def log_prior(self) -> float:
@@ -320,13 +362,22 @@ class Mixture:
     def sample(self, n: int, rng: np.random.Generator, given: Array | None = None) -> tuple[Array, NDArray[np.intp]]:
         """Draw n rows and their components: (n, d) cells (categories as level codes) and (n,) components."""
         labels = self.latent.sample(n, rng)
-        rows = self.family.sample(labels, rng, given)
+        if not self.has_noise:
+            return self.family.sample(labels, rng, given), labels
+        K, binding = self.latent_size - 1, self.family.binding
+        rows = self.family.sample(np.minimum(labels, K - 1), rng, given)
+        if binding is not None:  # a box of the volume, about the pivot and in the proportions of the columns
+            d = len(binding.scale)
+            width = binding.scale * np.exp((np.log(self.noise) - np.log(binding.scale).sum()) / d)
+            box = binding.pivot + width * (rng.random(rows.shape) - 0.5)
+            rows = np.where((labels == K)[:, None], box, rows)
         return rows, labels
 
     def reordered(self, order: NDArray[np.intp]) -> Self:
         """The same mixture with its components in this order."""
-        names = None if self.component_names is None else tuple(self.component_names[k] for k in order)
-        proportions = self.latent.mixing_proportions[order]
+        all_of = np.append(order, len(order)) if self.has_noise else order  # noise stays the last
+        names = None if self.component_names is None else tuple(self.component_names[k] for k in all_of)
+        proportions = self.latent.mixing_proportions[all_of]
         return replace(self, family=self.family.reordered(order), mixing_proportions=proportions, component_names=names)
 
     def to_vector(self) -> Array:

@@ -95,6 +95,7 @@ def to_document(model: Mixture) -> dict[str, Any]:
         "mixing_proportions": None if model.mixing_proportions is None else model.latent.mixing_proportions.tolist(),
         "fixed": sorted(model.fixed),
         "component_names": model.component_names,
+        "noise": model.noise,
         "family": {
             "name": family.name,
             "options": {name: _option(value) for name, value in family.options.items()},
@@ -134,6 +135,7 @@ def from_document(document: dict[str, Any], path: str | Path = "model") -> Mixtu
             document["mixing_proportions"],
             frozenset(document["fixed"]),
             None if names is None else tuple(str(name) for name in names),
+            document.get("noise", False),
         )
         if document["binding"] is None:
             return mixture

@@ -107,6 +107,8 @@ class Family(ABC):
 
     groups_by_pattern: ClassVar[bool] = False
     """Whether rows with missing cells are summed by the pattern of what is observed: see `expect_by_pattern`."""
+    takes_noise: ClassVar[bool] = False
+    """Whether cells are real numbers whose density a uniform one can be compared with."""
     is_additive: ClassVar[bool] = False
     """Whether T(x) is the sum of what each cell adds, and a missing cell adds nothing."""
 

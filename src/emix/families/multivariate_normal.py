@@ -87,6 +87,7 @@ class MultivariateNormal(Family):
     added_variance: float = 0.0
 
     name = "multivariate_normal"
+    takes_noise = True
     groups_by_pattern = True
     spaces = {"mean": MeanSpace(), "covariance": CovarianceSpace()}
 

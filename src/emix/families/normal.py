@@ -151,6 +151,7 @@ class Normal(LocationScaleFamily):
     variance: Parameter = None
 
     name = "normal"
+    takes_noise = True
     spaces = {"mean": REAL, "variance": POSITIVE}
     support = Support("finite numbers", must_vary=True)
 

@@ -76,6 +76,7 @@ class StudentT(Family):
     structure: str = "full"
 
     name = "student_t"
+    takes_noise = True
     spaces = {
         "mean": MultivariateNormal.spaces["mean"],
         "scale": MultivariateNormal.spaces["covariance"],

@@ -63,6 +63,8 @@ def rows_of(model: Mixture, k: int, source: InMemorySource) -> str:
 
 def name_of(model: Mixture, k: int) -> str:
     """A component in words."""
+    if model.has_noise and k == model.latent_size - 1:
+        return f"{k} (noise)"
     return str(k) if model.component_names is None else f"{k} ({model.component_names[k]})"
 
 
@@ -83,6 +85,7 @@ def _equal(model: Mixture, S: Array) -> list[str]:
     """
     if not model.family.is_linear(is_complete=True):
         return []
+    S = S[: len(S) - model.has_noise]
     K, C, counts = len(S), model.family.coefficients(), S[:, 0]
     alive = np.flatnonzero(counts > 1e-8 * counts.sum())
     if len(alive) < 2 or model.family.fixed.issuperset(model.family.spaces):

@@ -268,6 +268,8 @@ def _needs_centring(run: EMResult, source: InMemorySource, rule: StoppingRule) -
     model = run.model
     if not isinstance(model, Mixture) or isinstance(model, CentredMixture) or not model.family.can_be_centred:
         return False
+    if model.has_noise:
+        return False
     if run.stop_reason is StopReason.DEGENERATE:
         return is_believed(run.collapsed_weight, source)
     noise, expectation = run.history[-1].noise, run.expectation

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from emix.block import Array
+from emix.block import Array, updated
 from emix.data.knowledge import read_labels
 from emix.data.source import InMemorySource
 from emix.data.table import Table
@@ -17,6 +17,8 @@ from emix.model import Mixture
 
 MANY_ROWS = 10
 """Rows per column and one more that a component needs for its narrowness to be believed."""
+NOISE = 0.1
+"""Share of every row that a start gives to noise."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,12 @@ def _seeded(
     is_short = method == "short-runs"
     if is_short:  # one hierarchical start, then two kinds by turns, for variety
         method = "ward" if index == 0 else ("k-means++", "random")[index % 2]
-    resp = seeded_responsibilities(source, points, pool, own_seed, method=method)
+    if model.has_noise and source.knowledge is None:  # seeds for the others, and the same share of every row
+        rows = updated(source, n_components=model.latent_size - 1)
+        resp = (1 - NOISE) * seeded_responsibilities(rows, points, pool, own_seed, method=method)
+        resp = np.concatenate([resp, np.full((len(resp), 1), NOISE)], axis=1)
+    else:
+        resp = seeded_responsibilities(source, points, pool, own_seed, method=method)
     label = f"short run from {method}" if is_short else method
     return _attempt(label, model, source, resp, is_short=is_short)
 
@@ -105,7 +112,8 @@ def _with_parameters(model: Mixture, start: Mixture) -> Mixture:
     """The model with the parameters of `start`, except those that the model holds fixed."""
     if not start.is_fitted:
         raise ModelError.not_fitted("The start")
-    if start.family.name != model.family.name or start.n_components != model.n_components:
+    kinds = [(one.family.name, one.n_components, one.has_noise) for one in (start, model)]
+    if kinds[0] != kinds[1]:
         raise ModelError.argument(name="start", requirement=f"a {model}, as the model is", found=str(start))
     own, other = model.family.binding, start.family.binding
     if own is not None and other is not None and own.schema != other.schema:

@@ -21,6 +21,8 @@ MAX_LINES = 60
 
 def component_title(model: Mixture, k: int) -> str:
     """A component's name for a table's head."""
+    if model.has_noise and k == model.latent_size - 1:
+        return "noise"
     return f"component {k}" if model.component_names is None else f"{model.component_names[k]} ({k})"
 
 
@@ -34,8 +36,8 @@ def parameter_lines(family: Family) -> list[tuple[str, Array]]:
         return list(zip((f"p({name})" for name in family.statistic_names), values, strict=True))
     lines: list[tuple[str, Array]] = []
     for parameter, value in family.parameters.items():
-        if parameter == "covariance":
-            lines += _covariance_lines(value, names)
+        if not isinstance(value, tuple) and value.ndim == 3:
+            lines += _covariance_lines(value, names, "standard deviation" if parameter == "covariance" else parameter)
             continue
         columns = by_column(value)
         if columns.shape[1] == 1:
@@ -49,10 +51,10 @@ def parameter_lines(family: Family) -> list[tuple[str, Array]]:
     return lines
 
 
-def _covariance_lines(C: Array, names: tuple[str, ...]) -> list[tuple[str, Array]]:
+def _covariance_lines(C: Array, names: tuple[str, ...], word: str) -> list[tuple[str, Array]]:
     """Standard deviations and correlations, which people can read, for covariances, which they cannot."""
     deviation = np.sqrt(np.diagonal(C, axis1=1, axis2=2))
-    lines = [(f"standard deviation of {name}", deviation[:, j]) for j, name in enumerate(names)]
+    lines = [(f"{word} of {name}", deviation[:, j]) for j, name in enumerate(names)]
     for i in range(len(names)):
         for j in range(i + 1, len(names)):
             correlation = C[:, i, j] / (deviation[:, i] * deviation[:, j])
@@ -80,7 +82,7 @@ def print_model(console: Console, model: Mixture, counts: Sequence[float] | None
         table.add_row("expected rows", *(f"{count:,.1f}" for count in counts))
     lines = parameter_lines(model.family)
     for name, values in lines[:MAX_LINES]:
-        table.add_row(Text(name), *(number(value) for value in values))
+        table.add_row(Text(name), *(number(value) for value in values), *([""] * model.has_noise))
     console.print(table)
     if len(lines) > MAX_LINES:
         console.print(f"... and {len(lines) - MAX_LINES} more lines; --json has all of them")
