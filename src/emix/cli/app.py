@@ -82,8 +82,13 @@ FamilyOption = Annotated[
     ),
 ]
 Covariance = Annotated[
-    str | None, typer.Option(help="Of a multivariate_normal: `full`, `tied`, `diag`, `spherical`. Default: full.")
+    str | None,
+    typer.Option(
+        help="Of a multivariate_normal: `full`, `tied`, `diag`, `spherical`; mclust's EII, VII, EEI, VEI, EVI, VVI, "
+        "EEE, VEE, EVE, VVE, EEV, VEV, EVV, VVV; or `factor_analytic(2)`. Default: full."
+    ),
 ]
+Noise = Annotated[bool, typer.Option("--noise", help="One component more, uniform, for rows that belong to no other.")]
 Columns = Annotated[str | None, typer.Option(help="Columns to use, e.g. `eruptions,waiting`. Default: all.")]
 Labels = Annotated[
     str | None, typer.Option(help="Column with known components: 0..K-1 or names; empty or -1 where unknown.")
@@ -109,6 +114,7 @@ def fit(
     components: Components = 2,
     family: FamilyOption = None,
     covariance: Covariance = None,
+    noise: Noise = False,
     columns: Columns = None,
     labels: Labels = None,
     weights: Weights = None,
@@ -130,7 +136,7 @@ def fit(
     """Fit a mixture to a table and say what was found."""
     from emix.cli import commands
 
-    request = commands.Request(data, components, family, covariance, columns, labels, weights, start, fix, seed)
+    request = commands.Request(data, components, family, covariance, noise, columns, labels, weights, start, fix, seed)
     return commands.fit(
         request, stop=stop, tol=tol, max_iter=max_iter, n_init=n_init, n_jobs=n_jobs, out=out, as_json=json
     )
@@ -191,6 +197,7 @@ def explain(
     components: Components = 2,
     family: FamilyOption = None,
     covariance: Covariance = None,
+    noise: Noise = False,
     columns: Columns = None,
     labels: Labels = None,
     weights: Weights = None,
@@ -202,7 +209,7 @@ def explain(
     """EM made visible: each E-step and M-step as a textbook's worked example."""
     from emix.cli import commands
 
-    request = commands.Request(data, components, family, covariance, columns, labels, weights, start, fix, seed)
+    request = commands.Request(data, components, family, covariance, noise, columns, labels, weights, start, fix, seed)
     return commands.explain(request, iterations=iterations)
 
 

@@ -12,7 +12,7 @@ from emix.data.auto import auto_family
 from emix.data.table import Table
 from emix.em.starts import METHODS
 from emix.errors import ModelError
-from emix.families import Family, MultivariateNormal, parse
+from emix.families import Family, MultivariateNormal, StudentT, parse
 from emix.model import Mixture
 
 
@@ -55,6 +55,8 @@ def build_model(
     covariance: str | None,
     fix: str | None,
     start: str | Mixture | dict[str, Any] | None,
+    *,
+    noise: bool = False,
 ) -> Mixture:
     """The mixture that the options describe.
 
@@ -80,7 +82,7 @@ def build_model(
         held = {name: value for name, value in start.family.parameters.items() if name in fixed}
         chosen = replace(chosen, **held)
         proportions = start.mixing_proportions if "mixing_proportions" in fixed else None
-    return Mixture(chosen, n_components, proportions, fixed)
+    return Mixture(chosen, n_components, proportions, fixed, noise=noise)
 
 
 def _family(table: Table, n_components: int, family: str | None, covariance: str | None) -> Family:
@@ -90,9 +92,8 @@ def _family(table: Table, n_components: int, family: str | None, covariance: str
         return auto_family(table, n_components)
     chosen = parse(family)
     if covariance is not None:
-        if not isinstance(chosen, MultivariateNormal):
-            raise ModelError.argument(
-                name="--covariance", requirement="the family multivariate_normal", found=str(chosen)
-            )
+        if not isinstance(chosen, MultivariateNormal | StudentT):
+            requirement = "the family multivariate_normal or student_t"
+            raise ModelError.argument(name="--covariance", requirement=requirement, found=str(chosen))
         chosen = replace(chosen, structure=covariance)
     return chosen

@@ -37,6 +37,7 @@ class Request:
     components: int
     family: str | None
     covariance: str | None
+    noise: bool
     columns: str | None
     labels: str | None
     weights: str | None
@@ -61,7 +62,7 @@ class Request:
         elif aside:
             table = table.without(*aside)
         start = parse_start(self.start)
-        model = build_model(table, self.components, self.family, self.covariance, self.fix, start)
+        model = build_model(table, self.components, self.family, self.covariance, self.fix, start, noise=self.noise)
         if isinstance(start, dict):
             start = None
         return model, table, {**known, "start": start}

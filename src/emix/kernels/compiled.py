@@ -16,7 +16,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-from emix.kernels.tiles import COMPLETE, COUNTED, GAMMA, LOGARITHM, PRODUCTS, SQUARES, TRIALS
+from emix.kernels.tiles import COUNTED, GAMMA, LOGARITHM, PRODUCTS, SQUARES, TRIALS, ZEROED
 
 SUMS = {"contract", "reassoc", "nsz", "arcp"}
 """Fast-math flags of sums and products, whose order of addition is free (but the same at every run)."""
@@ -137,14 +137,17 @@ def _fill(x, row, b, kind, coordinate, shift, inverse, holes, T):
                 y[i] = _log(y[i])
         for i in range(b):
             y[i] = (y[i] - s) * v
-    if holes != COMPLETE:
+    if holes == COUNTED:
         last = T.shape[0] - d
         for j in range(d):
             for i in range(b):
                 seen = float(x[row + i, j]) == float(x[row + i, j])
                 T[1 + j, i] = T[1 + j, i] if seen else 0.0
-                if holes == COUNTED:
-                    T[last + j, i] = 1.0 if seen else 0.0
+                T[last + j, i] = 1.0 if seen else 0.0
+    elif holes == ZEROED:
+        for j in range(d):
+            if float(x[row, j]) != float(x[row, j]):
+                T[1 + j, :b] = 0.0
     if kind == SQUARES:
         for j in range(d):
             y, square = T[1 + j], T[1 + d + j]

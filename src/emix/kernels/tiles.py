@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 VALUES, SQUARES, PRODUCTS, TRIALS, GAMMA = range(5)
 """Kinds of dense tiles: see `_fill` in compiled.py."""
 COMPLETE, COUNTED, ZEROED = range(3)
-"""What the filler does about missing cells: there are none; zeros, and a row of 0 or 1 per column; zeros."""
+"""What the filler does about missing cells: there are none; zeros, and a row of 0 or 1 per column; zeros, in columns
+that are missing in all rows of the tile."""
 PLAIN, LOGARITHM = range(2)
 """Which coordinate y is of: x, or log x."""
 
