@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy.stats import multivariate_normal
@@ -22,6 +22,7 @@ FIXED = settings(
     deadline=None,
     derandomize=True,
     database=None,
+    phases=[Phase.generate],  # a seed of rows does not shrink to anything simpler
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
 )
 AFFINE = ("EEE", "VEE", "EVV", "VVV")
@@ -98,7 +99,7 @@ def problems(draw, structures):
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_fits_are_finite_and_never_fall(group):
-    """Four times 350 fits."""
+    """350 fits of each group."""
     ended: Counter = Counter()
 
     @settings(FIXED, max_examples=350)

@@ -75,6 +75,14 @@ class DataError(EmixError, ValueError):
         )
 
     @classmethod
+    def units_differ(cls, *, structure: str, low: float, high: float) -> Self:
+        return cls(
+            f"the structure {structure} compares the variances of the columns: they must be in similar units.\n"
+            f"  Found standard deviations from {low:.3g} to {high:.3g}.\n"
+            f"  Scale the columns, or choose a structure that any units will do for: VVV, EEE, VEE, EVV, VVI, EEI."
+        )
+
+    @classmethod
     def scale(cls, *, family: str, column: str, low: float, high: float) -> Self:
         return cls(
             f"family '{family}' needs columns whose squares a computer can hold (a spread from 1e-140 to 1e140).\n"

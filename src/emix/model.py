@@ -276,7 +276,7 @@ class Mixture:
         if chunk.patterns is not None:
             return self._expect_by_pattern(chunk, chunk.patterns)
         tile = self.family.tile()
-        if tile is not None and (chunk.is_complete or tile.takes_holes):
+        if chunk.n_source_rows and tile is not None and (chunk.is_complete or tile.takes_holes):
             work = chunk.n_source_rows * self.latent_size * self._coefficients[0].shape[1]
             if work >= dispatch.COMPILE_FROM:
                 return self._expect_compiled(chunk, tile)
@@ -355,6 +355,7 @@ class Mixture:
         if self.family.is_linear(is_complete=True):
             terms = float(np.abs(np.where(self._sizes < 1e25, self._sizes, 0.0) * S).sum())
         noise = 8 * float(np.finfo(np.float64).eps) * max(expectation.magnitude, terms, expectation.weight)
+        noise += expectation.weight * self.family.boundary_noise()
         return Audit(float(S[:, 0].sum()), noise, getattr(self.family, "added_variance", 0.0) == 0.0)
 
     # -- the model in use --------------------------------------------------------------------------------------------

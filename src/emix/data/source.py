@@ -271,6 +271,8 @@ def make_source(
         unobserved = says_nothing(x, support)
         counts &= ~unobserved
         source = replace(source, n_unobserved=int(unobserved.sum()))
+    if not counts.any():
+        raise DataError.no_rows("the data that count: all rows are without an observed cell")
     if not counts.all():
         source = source.take(np.flatnonzero(counts))
         source = replace(source, summary=summarize(source.x, source.weight, with_logs=with_logs, n_jobs=n_jobs))
@@ -286,8 +288,6 @@ def says_nothing(x: Array, support: Support) -> NDArray[np.bool_]:
 
 def _check_columns(source: InMemorySource, family: Family) -> None:
     """Raise if a column says nothing, or does not vary where the family needs it."""
-    if source.n_rows == 0:
-        raise DataError.no_rows("the data that count: all rows are without an observed cell")
     summary = source.summary
     for j, name in enumerate(source.schema.names):
         if summary.minimum[j] > summary.maximum[j]:

@@ -401,6 +401,13 @@ class Family(ABC):
             lines += [Work(name, column, "maximum of the expected log-likelihood") for column in array.T]
         return tuple(lines)
 
+    def boundary_noise(self) -> float:
+        """Rounding of a row's log-density by that of stored parameters, where an optimum on a boundary feels it.
+
+        At a free optimum the log-likelihood is flat, and a parameter's last digit does not matter to first order.
+        """
+        return 0.0
+
     def narrowness(self) -> tuple[Array, tuple[str, ...]]:
         """(K, c) variances as shares of the whole column's, and c names: for the warning that one collapsed."""
         return np.ones((self.n_components or 1, 0)), ()

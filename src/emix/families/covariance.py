@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from emix.block import Array
-from emix.families.patterns import pairs
-from emix.families.structures import Structure, structure
+from emix.families.patterns import diagonals, pairs
+from emix.families.structures import FactorAnalytic, Structure, structure
 from emix.spaces import Space
 
 
@@ -21,11 +21,12 @@ class MeanSpace(Space):
 class CovarianceSpace(Space):
     """Symmetric positive definite matrices of one structure, in its own coordinates."""
 
-    requirement = "symmetric positive definite matrices, the shape (K, d, d)"
     drops_single_column = False
 
     def __init__(self, name: str | Structure = "VVV") -> None:
         self.structure = structure(name)
+        of = "" if self.structure.name == "VVV" else f" of the structure {self.structure.name}"
+        self.requirement = f"symmetric positive definite matrices{of}, the shape (K, d, d)"
 
     def contains(self, value: Array) -> bool:
         if value.ndim != 3 or value.shape[1] != value.shape[2] or not np.isfinite(value).all():
@@ -36,7 +37,16 @@ class CovarianceSpace(Space):
             np.linalg.cholesky(value)
         except np.linalg.LinAlgError:
             return False
-        return True
+        return self._has_structure(value)
+
+    def _has_structure(self, value: Array) -> bool:
+        """Whether the covariances are of the structure: its coordinates lead back to them."""
+        if isinstance(self.structure, FactorAnalytic):  # whose coordinates are not so exact near its boundary
+            return True
+        K, d, _ = value.shape
+        again = self.structure.from_vector(self.structure.to_vector(value), K, d)
+        deviation = np.sqrt(diagonals(value))
+        return bool((np.abs(again - value) <= 1e-6 * deviation[:, :, None] * deviation[:, None, :]).all())
 
     def n_free(self, value: Any) -> int:
         return self.structure.n_free(*value.shape[:2])
@@ -80,3 +90,23 @@ def scatter_about(products: Array, count: Array, m: Array, about: Array) -> Arra
     S[:, i, j] = products - count[:, None] * taken
     S[:, j, i] = S[:, i, j]
     return S
+
+
+def raw_sums(expected: Array, pivot: Array, A: Array, *, has_products: bool) -> Array:
+    """Sums of y, of its products (or squares) and of rows, (K, D), with x = pivot + A y, as those of x."""
+    d = len(pivot)
+    i, j = pairs(d)[:2] if has_products else (np.arange(d), np.arange(d))
+    y, n = expected[:, :d], expected[:, -1:]
+    S = np.zeros((len(expected), d, d))
+    S[:, i, j] = S[:, j, i] = expected[:, d:-1]
+    first = y @ A.T
+    cross = pivot[:, None] * first[:, None, :]
+    second = A @ S @ A.T + cross + cross.transpose(0, 2, 1) + np.outer(pivot, pivot) * n[:, :, None]
+    return np.concatenate([first + pivot * n, second[:, i, j], n], axis=1)
+
+
+def in_units(covariance: Array, A: Array) -> Array:
+    """Covariances (K, d, d) of x as those of y, x = A y."""
+    half = np.linalg.inv(A)
+    C = half @ covariance @ half.T
+    return np.asarray((C + C.transpose(0, 2, 1)) / 2)

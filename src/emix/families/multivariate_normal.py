@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 
 from emix.block import Array, Patterns, Schema, Summary, updated
-from emix.errors import DegenerateError, ModelError, RootNotFoundError
+from emix.errors import DataError, DegenerateError, ModelError, RootNotFoundError
 from emix.families.base import RESOLUTION, VARIANCE_FLOOR, Binding, Family, Parameter, Support, Work, share
-from emix.families.covariance import CovarianceSpace, MeanSpace, cholesky_pivots, scatter_about
+from emix.families.covariance import CovarianceSpace, MeanSpace, cholesky_pivots, in_units, raw_sums, scatter_about
 from emix.families.normal import positive_or_one
 from emix.families.patterns import (
     LOG_2PI,
@@ -35,20 +35,25 @@ from emix.families.patterns import (
     sum_by_pattern,
 )
 from emix.families.prior import COMMON, POSSIBLE, ConjugatePrior
-from emix.families.structures import Structure, structure
+from emix.families.structures import FactorAnalytic, Structure, structure
+from emix.families.structures.uniquenesses import LEAST
 from emix.kernels.dispatch import Sums
 from emix.kernels.tiles import PRODUCTS, SQUARES, Tile
 from emix.spaces import Space
 
 APART = ("VII", "VVI", "VVV")
 """Structures in which a component's covariance depends on its own rows alone."""
+TURNED = ("EVE", "VVE", "EEV", "VEV")
+"""Structures that compare the variances of different columns, through axes that are turned."""
+COMPARABLE = 1e4
+"""Ratio of columns' standard deviations up to which their eigenvectors keep the digits of the narrow columns."""
+WORST = 1e10
+"""Condition up to which they do within a component."""
 HOW = {
     "EEE": "pooled over components",
     "EEI": "pooled over components",
     "EII": "pooled over components and columns",
     "VII": "averaged over columns",
-    "VVI": "",
-    "VVV": "",
 }
 """In words, how the covariance comes from the scatter."""
 
@@ -98,6 +103,8 @@ class MultivariateNormal(Family):
         prior: Any = self.prior
         if prior is True or isinstance(prior, Mapping):  # as text and files have it
             object.__setattr__(self, "prior", ConjugatePrior(**({} if prior is True else prior)))
+        elif prior is not None and not isinstance(prior, ConjugatePrior):
+            raise ModelError.argument(name="prior", requirement="a ConjugatePrior, True or None", found=prior)
         for name in ("added_variance", "variance_floor"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < np.inf:
@@ -140,6 +147,8 @@ class MultivariateNormal(Family):
 
     def _check_columns(self) -> None:
         d = len(self.columns)
+        if self.prior is not None:
+            self.prior.check_columns(d)
         for name, value in self.parameters.items():
             if value.shape[1] != d:
                 shape = f"(K, {d})" if name == "mean" else f"(K, {d}, {d})"
@@ -322,8 +331,13 @@ class MultivariateNormal(Family):
         units = np.outer(scale, scale)
         new = updated(self, mean=mean, covariance=C * units, prior=prior)
         if is_apart:
+            try:
+                np.linalg.cholesky(C)  # in the columns' own units too, where the next iteration reads them
+            except np.linalg.LinAlgError as error:
+                raise self._least_of(C, count) from error
             for k, part in enumerate(parts):  # each in its own units, where a narrow component is no narrower than wide
-                part._factored(part._of_y(new.covariance[k : k + 1] if len(parts) > 1 else new.covariance), count, k)
+                own = new.covariance[k : k + 1] if len(parts) > 1 else new.covariance
+                part._factored(in_units(own, part._factor(len(scale))), count, k)
             return new
         L = self._factored(C, count)
         return updated(new, _in_units_of_y=(about, L, float(np.log(scale).sum())))
@@ -353,12 +367,6 @@ class MultivariateNormal(Family):
     def _whitening(self) -> Array | None:
         return None if self.binding is None else self.binding.whitening
 
-    def _of_y(self, covariance: Array) -> Array:
-        """Covariances (K, d, d) in the units of y."""
-        half = np.linalg.inv(self._factor(covariance.shape[1]))
-        C = half @ covariance @ half.T
-        return np.asarray((C + C.transpose(0, 2, 1)) / 2)
-
     def _structured(self, W: Array, count: Array, scale: Array) -> Array:
         """Scatter per row (K, d, d) -> covariances of the structure, both in units of `scale`."""
         chosen, is_alive, previous = self._structure, count > 0, self.covariance
@@ -368,15 +376,20 @@ class MultivariateNormal(Family):
         own = previous is not None and (is_alive.all() or chosen.name in APART)
         start = None if previous is None else previous[is_alive] / np.outer(unit, unit)
         C = np.empty_like(W)
-        if chosen.name == "VVV":  # as it is: each operation more would cost digits of nearly collinear columns
-            C[is_alive] = W[is_alive]
+        is_free = chosen.name == "VVV" or (is_alive.sum() == 1 and chosen.name in TURNED)
+        if is_free:  # as it is: each operation more would cost digits of nearly collinear columns
+            C[is_alive] = (W * ratio)[is_alive]
         else:
             scatter = (W * ratio * count[:, None, None])[is_alive]
+            if chosen.name in TURNED and scale.max() > COMPARABLE * scale.min():
+                raise DataError.units_differ(structure=chosen.name, low=scale.min(), high=scale.max())
             try:
                 C[is_alive] = chosen.covariances(scatter, count[is_alive], start)
-            except RootNotFoundError:
+            except (RootNotFoundError, np.linalg.LinAlgError) as error:
                 self._factored(W, count)  # a component without spread is the reason, if there is one
-                raise
+                raise self._least_of(W, count) from error
+            if chosen.name in TURNED and np.linalg.cond(C[is_alive]).max() > WORST:
+                raise self._least_of(C / ratio, count)
         if self.variance_floor:
             values, vectors = np.linalg.eigh(C[is_alive])
             least = self.variance_floor * (1.0 if chosen.is_scale_free else diagonals(ratio).mean())
@@ -406,21 +419,32 @@ class MultivariateNormal(Family):
             return 0.0
         return self.prior.log_density(self._structure.name, self.mean, self.covariance)
 
+    @property
+    def _least_pivot(self) -> float:
+        """The floor; with factors, whose uniquenesses may lie at their bound, where that bound does not decide."""
+        return 100 * LEAST if isinstance(self._structure, FactorAnalytic) else VARIANCE_FLOOR
+
     def _factored(self, C: Array, count: Array, first: int = 0) -> Array:
         """Cholesky factors; raise if a conditional variance (a pivot squared) is nearly none of its column's."""
         try:
             L: Array = np.asarray(np.linalg.cholesky(C), dtype=np.float64)
-            is_sound = bool((diagonals(L) ** 2 > VARIANCE_FLOOR).all())
+            is_sound = bool((diagonals(L) ** 2 > self._least_pivot).all())
         except np.linalg.LinAlgError:
             is_sound = False
         if is_sound:
             return L
         for k, matrix in enumerate(C, start=first):
             pivots = cholesky_pivots(matrix)
-            if not (pivots > VARIANCE_FLOOR).all():
-                j = int(np.argmax(~(pivots > VARIANCE_FLOOR)))
+            if not (pivots > self._least_pivot).all():
+                j = int(np.argmax(~(pivots > self._least_pivot)))
                 raise self._collapse(k, j, float(pivots[j]), count)
-        raise AssertionError("a factorization that failed has a component that is not positive definite")
+        raise self._least_of(C, count)
+
+    def _least_of(self, C: Array, count: Array) -> DegenerateError:
+        """That the component with the smallest conditional variance collapsed."""
+        pivots = np.stack([cholesky_pivots(matrix) for matrix in C])
+        k, j = np.unravel_index(int(np.argmin(pivots)), pivots.shape)
+        return self._collapse(int(k), int(j), float(pivots[k, j]), count)
 
     def _collapse(self, k: int, j: int, ratio: float, count: Array) -> DegenerateError:
         weight = float(count.sum() if self._structure.name in COMMON else count[k])
@@ -451,25 +475,7 @@ class MultivariateNormal(Family):
 
     def raw_statistics(self, expected: Array) -> Array:
         d = len(self.columns)
-        pivot, scale = self._about(d)
-        y, products, n = expected[:, :d], expected[:, d:-1], expected[:, -1:]
-        if self._whitening is not None:
-            return self._raw_of_whitened(expected)
-        i, j = pairs(d)[:2] if self._has_products else (np.arange(d), np.arange(d))
-        cross = pivot[i] * scale[j] * y[:, j] + pivot[j] * scale[i] * y[:, i]
-        raw = scale[i] * scale[j] * products + cross + pivot[i] * pivot[j] * n
-        return np.concatenate([scale * y + pivot * n, raw, n], axis=1)
-
-    def _raw_of_whitened(self, expected: Array) -> Array:
-        d = len(self.columns)
-        y, n, pivot, A = expected[:, :d], expected[:, -1:], self._about(d)[0], self._factor(d)
-        i, j, _ = pairs(d)
-        S = np.zeros((len(expected), d, d))
-        S[:, i, j] = S[:, j, i] = expected[:, d:-1]
-        first = y @ A.T
-        cross = pivot[:, None] * first[:, None, :]
-        second = A @ S @ A.T + cross + cross.transpose(0, 2, 1) + np.outer(pivot, pivot) * n[:, :, None]
-        return np.concatenate([first + pivot * n, second[:, i, j], n], axis=1)
+        return raw_sums(expected, self._about(d)[0], self._factor(d), has_products=self._has_products)
 
     def _work(self, expected: Array) -> tuple[Work, ...]:
         fitted, raw, c = self.maximize(expected), self.raw_statistics(expected), self.columns
@@ -483,6 +489,11 @@ class MultivariateNormal(Family):
                 text = f"sum of ({c[i]} - mean)({c[j]} - mean) / rows{', ' + how if how else ''}"
                 lines.append(Work("covariance", fitted.covariance[:, i, j], text))
         return tuple(lines)
+
+    def boundary_noise(self) -> float:
+        if not self.variance_floor and not isinstance(self._structure, FactorAnalytic):
+            return 0.0
+        return 4 * float(np.finfo(np.float64).eps) / float(self.narrowness()[0].min())
 
     def narrowness(self) -> tuple[Array, tuple[str, ...]]:
         scale = self._about(self.mean.shape[1])[1]

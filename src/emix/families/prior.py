@@ -45,16 +45,32 @@ class ConjugatePrior:
 
     def __post_init__(self) -> None:
         """Turn lists into tuples of numbers, so that priors can be compared and written, and check them."""
-        if not isinstance(self.shrinkage, int | float) or not 0 <= self.shrinkage < np.inf:
+        if not _is_number(self.shrinkage) or not 0 <= self.shrinkage < np.inf:
             raise ModelError.argument(name="shrinkage", requirement="a finite number >= 0", found=self.shrinkage)
+        if self.dof is not None and (not _is_number(self.dof) or not 0 < self.dof < np.inf):
+            raise ModelError.argument(name="prior dof", requirement="a finite number > 0", found=self.dof)
         for name, n_dimensions in (("mean", 1), ("scale", 2)):
             value = getattr(self, name)
             if value is None:
                 continue
-            array = np.asarray(value, dtype=np.float64)
-            if array.ndim != n_dimensions or not np.isfinite(array).all():
-                raise ModelError.argument(name=f"prior {name}", requirement=f"{n_dimensions} dimensions", found=value)
+            requirement = "d finite numbers" if name == "mean" else "a symmetric positive definite matrix (d, d)"
+            try:
+                array = np.asarray(value, dtype=np.float64)
+                if name == "scale":
+                    np.linalg.cholesky(array)
+            except (TypeError, ValueError, np.linalg.LinAlgError) as error:
+                raise ModelError.argument(name=f"prior {name}", requirement=requirement, found=value) from error
+            is_symmetric = n_dimensions == 1 or bool((np.abs(array - array.T) <= 1e-8 * np.abs(array)).all())
+            if array.ndim != n_dimensions or not np.isfinite(array).all() or not is_symmetric:
+                raise ModelError.argument(name=f"prior {name}", requirement=requirement, found=value)
             object.__setattr__(self, name, _as_tuples(array))
+
+    def check_columns(self, d: int) -> None:
+        """Raise a `ModelError` if the prior is of another number of columns."""
+        for name in ("mean", "scale"):
+            value = getattr(self, name)
+            if value is not None and len(value) != d:
+                raise ModelError.argument(name=f"prior {name}", requirement=f"{d} columns", found=len(value))
 
     def resolved(self, n: float, total: Array, products: Array, K: int, pivot: Array, unit: Array) -> ConjugatePrior:
         """With its defaults, from the weight n and the sums (d,) and (d, d) of all rows, about a pivot in a unit."""
@@ -101,3 +117,7 @@ class ConjugatePrior:
 
 def _as_tuples(array: Array) -> Any:
     return tuple(_as_tuples(row) for row in array) if array.ndim > 1 else tuple(float(value) for value in array)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -91,8 +91,13 @@ def _attempt(label: str, model: Mixture, source: InMemorySource, resp: Array, *,
             return Start(label, None, f"At the start {error}", is_short)
     # narrow, but on many rows: start from a little more spread, and leave the rest to the centred path
     lifted = replace(model, family=replace(model.family, binding=replace(binding, is_own=True)))
-    started = model_from_responsibilities(_unfitted(lifted), source, resp)
-    return Start(label, replace(started, family=replace(started.family, binding=binding)), is_short=is_short)
+    try:
+        started = model_from_responsibilities(_unfitted(lifted), source, resp)
+        family = replace(started.family, binding=binding)
+        family.coefficients()
+    except (DegenerateError, ModelError, np.linalg.LinAlgError) as error:  # too narrow even so
+        return Start(label, None, f"At the start {error}", is_short)
+    return Start(label, replace(started, family=family), is_short=is_short)
 
 
 def is_believed(weight: float, source: InMemorySource) -> bool:

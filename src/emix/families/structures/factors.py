@@ -141,7 +141,7 @@ class FactorAnalytic(Structure):
     def _polished(self, R: Array, psi: Array) -> tuple[Array, Array]:
         """Parts that give R to the last digit, from uniquenesses that nearly do.
 
-        Likelihood is flat to 1e-13 over uniquenesses from 1e-8 to 1e-6. The equations V_rest' (R - Psi) V_rest = 0
+        Likelihood is flat to 1e-13 over uniquenesses that small. The equations V_rest' (R - Psi) V_rest = 0
         are not, V_rest the d - q last axes of R - Psi: Newton's method on them.
         """
         q, n_rest = self.n_factors, R.shape[1] - self.n_factors
