@@ -260,4 +260,5 @@ class StudentT(Family):
 
 def _gap(a: Array | float) -> Array:
     """Log a - digamma(a): what a Gamma weight of this shape and mean 1 has for -E log u."""
-    return np.asarray(np.maximum(np.log(a) - digamma(a), 0.5 / a))  # above which it always is; the difference may round to 0
+    gap = np.log(a) - digamma(a)
+    return np.asarray(np.maximum(gap, 0.5 / a))  # above which it always is; the difference may round to 0
