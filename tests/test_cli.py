@@ -274,7 +274,7 @@ def slow_data(tmp_path):
     """Overlapping groups, so that EM with a tiny tol has work for many seconds."""
     rng = np.random.default_rng(0)
     path = tmp_path / "slow.csv"
-    np.savetxt(path, rng.normal(size=(20_000, 3)), delimiter=",", header="a,b,c", comments="")
+    np.savetxt(path, rng.normal(size=(100_000, 3)), delimiter=",", header="a,b,c", comments="")
     return path
 
 
