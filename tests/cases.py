@@ -13,18 +13,26 @@ from scipy import stats
 import emix
 from emix import (
     Bernoulli,
+    Beta,
     Binomial,
     Categorical,
+    CensoredExponential,
+    CensoredWeibull,
     Exponential,
     Gamma,
     Geometric,
+    InverseGaussian,
     LogNormal,
     Mixture,
     Multinomial,
     MultivariateNormal,
+    NegativeBinomial,
     Normal,
     Poisson,
     StudentT,
+    TruncatedPoisson,
+    VonMises,
+    ZeroInflatedPoisson,
 )
 from emix.block import Schema
 from emix.data.summary import summarize
@@ -124,7 +132,31 @@ lognormal_density = over_columns(
 gamma_density = over_columns(lambda x, a, r: stats.gamma.pdf(x, a, scale=1 / r), "shape", "rate")
 bernoulli_mass = over_columns(stats.bernoulli.pmf, "probability")
 poisson_mass = over_columns(stats.poisson.pmf, "rate")
+negative_binomial_mass = over_columns(lambda x, m, s: stats.nbinom.pmf(x, s, s / (s + m)), "mean", "size")
+truncated_poisson_mass = over_columns(lambda x, r: stats.poisson.pmf(x, r) * (x > 0) / stats.poisson.sf(0, r), "rate")
+zero_inflated_mass = over_columns(
+    lambda x, r, z: z * (x == 0) + (1 - z) * stats.poisson.pmf(x, r), "rate", "zero_probability"
+)
 exponential_density = over_columns(lambda x, r: stats.expon.pdf(x, scale=1 / r), "rate")
+beta_density = over_columns(stats.beta.pdf, "alpha", "beta")
+von_mises_density = over_columns(lambda x, m, k: stats.vonmises.pdf(x, k, loc=m), "direction", "concentration")
+degrees_density = over_columns(
+    lambda x, m, k: np.pi / 180 * stats.vonmises.pdf(np.deg2rad(x), k, loc=np.deg2rad(m)), "direction", "concentration"
+)
+inverse_gaussian_density = over_columns(
+    lambda x, m, shape: stats.invgauss.pdf(x, m / shape, scale=shape), "mean", "shape"
+)
+
+
+def censored_density(law: Callable[[Family, int], object]) -> Callable[[Family, np.ndarray, int], np.ndarray]:
+    """Of a duration x0 and whether it ended in an event, x1: the density, or the probability of lasting longer."""
+
+    def density(family: Family, x: np.ndarray, k: int) -> np.ndarray:
+        frozen = law(family, k)
+        return np.where(x[:, 1] == 1, frozen.pdf(x[:, 0]), frozen.sf(x[:, 0]))
+
+    return density
+
 
 COVARIANCES = {
     "full": [
@@ -190,6 +222,22 @@ CASES = [
     ),
     Case("poisson-one-column", Poisson([1.3, 6.0, 15.0]), 1, poisson_mass),
     Case("poisson-columns", Poisson([[1.3, 6.0], [4.0, 0.5]]), 2, poisson_mass),
+    Case("truncated-poisson-one-column", TruncatedPoisson([0.4, 6.0]), 1, truncated_poisson_mass),
+    Case("truncated-poisson-columns", TruncatedPoisson([[1.3, 6.0], [4.0, 0.2]]), 2, truncated_poisson_mass),
+    Case("zero-inflated-one-column", ZeroInflatedPoisson([1.5, 9.0], [0.5, 0.1]), 1, zero_inflated_mass),
+    Case(
+        "zero-inflated-columns",
+        ZeroInflatedPoisson([[3.0, 2.0], [9.0, 0.8]], [[0.2, 0.6], [0.4, 0.3]]),
+        2,
+        zero_inflated_mass,
+    ),
+    Case("negative-binomial-one-column", NegativeBinomial([2.0, 30.0], [1.5, 8.0]), 1, negative_binomial_mass),
+    Case(
+        "negative-binomial-columns",
+        NegativeBinomial([[2.0, 40.0], [9.0, 5.0]], [[0.7, 10.0], [4.0, 1.5]]),
+        2,
+        negative_binomial_mass,
+    ),
     Case("geometric-first-1", Geometric([[0.2, 0.5], [0.7, 0.1]]), 2, over_columns(stats.geom.pmf, "probability")),
     Case(
         "geometric-first-0",
@@ -248,6 +296,34 @@ CASES = [
         )
         for structure in SCALE_STRUCTURES
     ),
+    Case("beta-one-column", Beta([2.0, 9.0], [5.0, 1.5]), 1, beta_density),
+    Case("beta-columns", Beta([[2.0, 0.6], [9.0, 40.0]], [[5.0, 0.7], [1.5, 3.0]]), 2, beta_density),
+    Case("von-mises-one-column", VonMises([0.2, 1.5], [2.0, 12.0]), 1, von_mises_density),
+    Case("von-mises-columns", VonMises([[-0.5, 2.0], [1.0, 1.0]], [[2.0, 0.7], [12.0, 60.0]]), 2, von_mises_density),
+    Case("von-mises-degrees", VonMises([20.0, 80.0], [2.0, 12.0], unit="degrees"), 1, degrees_density),
+    Case("inverse-gaussian-one-column", InverseGaussian([1.0, 7.0], [3.0, 20.0]), 1, inverse_gaussian_density),
+    Case(
+        "inverse-gaussian-columns",
+        InverseGaussian([[1.0, 300.0], [7.0, 90.0]], [[3.0, 100.0], [20.0, 900.0]]),
+        2,
+        inverse_gaussian_density,
+    ),
+    Case(
+        "censored-exponential",
+        CensoredExponential([0.2, 3.0], event="x1"),
+        2,
+        censored_density(lambda f, k: stats.expon(scale=1 / f.rate[k])),
+        given=lambda rng, n: rng.exponential(3.0, size=(n, 1)),
+        factorises=False,
+    ),
+    Case(
+        "censored-weibull",
+        CensoredWeibull([0.8, 3.0], [2.0, 9.0], event="x1"),
+        2,
+        censored_density(lambda f, k: stats.weibull_min(f.shape[k], scale=f.scale[k])),
+        given=lambda rng, n: rng.exponential(15.0, size=(n, 1)),
+        factorises=False,
+    ),
 ]
 
 LAWS: dict[str, list[Case]] = {}
@@ -263,14 +339,14 @@ def law(cases: list[Case]):
     return register
 
 
-TWO_PARAMETERS = [case for case in CASES if len(case.family.spaces) == 2]
+TWO_PARAMETERS = [case for case in CASES if len(case.family.spaces) == 2 and case.family.is_linear(is_complete=True)]
 FACTORISED = [case for case in CASES if case.factorises]
 ALL_OR_NOTHING = [case for case in CASES if case.family.support.missing_is_joint]
 COMPLETING = [case for case in CASES if case.family.groups_by_pattern]
 """A missing cell is not left out but expected, given the others of its row."""
 REFUSING = [case for case in CASES if not case.family.support.takes_missing]
 LINEAR = [case for case in CASES if case.family.is_linear(is_complete=True)]
-WITH_MEAN = [case for case in TWO_PARAMETERS if not isinstance(case.family, Gamma)]
+WITH_MEAN = [case for case in TWO_PARAMETERS if any("variance" in name for name in case.family.spaces)]
 
 
 # -- helpers ---------------------------------------------------------------------------------------------------------

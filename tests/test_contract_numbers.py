@@ -44,11 +44,28 @@ def meaning(name: str, x: np.ndarray, case: Case) -> np.ndarray:
     """What one row adds to the statistic of this name, (n,), read from its words."""
 
     def cell(word: str) -> np.ndarray:
-        return np.log(cell(word.removeprefix("log "))) if word.startswith("log ") else x[:, int(word[1:])]
+        if word.startswith("log "):
+            return np.log(cell(word.removeprefix("log ")))
+        if word.startswith(("cos ", "sin ")):
+            angle = cell(word[4:])
+            return getattr(np, word[:3])(np.deg2rad(angle) if case.family.unit == "degrees" else angle)
+        if word.startswith("(1 - "):
+            return 1 - cell(word[5:-1])
+        if word.startswith("1 / "):
+            return 1 / cell(word[4:])
+        if word == "hazard":  # of a Weibull shape and scale of 1: nothing is known of them yet
+            return x[:, 0]
+        if word == "remainder of log hazard":
+            return np.abs(np.log(x[:, 0])) ** 3 * (x[:, 0] ** 0.5 + x[:, 0] ** 1.5)
+        return x[:, int(word[1:])]
 
     if name in ("heads", "tails"):
         heads = x.sum(axis=1) if isinstance(case.family, Bernoulli) else x[:, 0]
         return heads if name == "heads" else case.tosses(x) - heads
+    if " beyond " in name:  # the histogram of a negative binomial holds every count of the data it is bound to
+        return np.zeros(len(x))
+    if name.endswith(" > 0"):
+        return (cell(name.removesuffix(" > 0")) > 0).astype(float)
     if name.startswith("rows") or name == "sum of u":
         return np.ones(len(x))
     if name == "sum of log u":  # of a Student-t row of which nothing is known yet
@@ -62,8 +79,7 @@ def meaning(name: str, x: np.ndarray, case: Case) -> np.ndarray:
     assert what != name, name
     what = what.removeprefix("u ")
     if " x " in what:
-        one, other = what.split(" x ")
-        return cell(one) * cell(other)
+        return np.prod([cell(word) for word in what.split(" x ")], axis=0)
     return cell(what[:-2]) ** 2 if what.endswith("^2") else cell(what)
 
 

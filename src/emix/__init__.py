@@ -27,19 +27,28 @@ if TYPE_CHECKING:
     )
     from emix.families import (
         Bernoulli,
+        Beta,
         Binomial,
         Categorical,
+        CensoredExponential,
+        CensoredWeibull,
+        Columns,
         ConjugatePrior,
         Exponential,
         FactorAnalytic,
         Gamma,
         Geometric,
+        InverseGaussian,
         LogNormal,
         Multinomial,
         MultivariateNormal,
+        NegativeBinomial,
         Normal,
         Poisson,
         StudentT,
+        TruncatedPoisson,
+        VonMises,
+        ZeroInflatedPoisson,
     )
     from emix.fitting import (
         EStep,
@@ -82,8 +91,9 @@ _HOMES = {
     ),
     "emix.estimators": "GaussianMixture MixtureModel",
     "emix.families": (
-        "Bernoulli Binomial Categorical ConjugatePrior Exponential FactorAnalytic Gamma Geometric LogNormal "
-        "Multinomial MultivariateNormal Normal Poisson StudentT "
+        "Bernoulli Beta Binomial Categorical CensoredExponential CensoredWeibull Columns ConjugatePrior Exponential "
+        "FactorAnalytic Gamma Geometric InverseGaussian LogNormal Multinomial MultivariateNormal "
+        "NegativeBinomial Normal Poisson StudentT TruncatedPoisson VonMises ZeroInflatedPoisson "
     ),
     "emix.fitting": "EStep e_step fit impute predict responsibilities sample score_samples",
     "emix.inference": "Merging condition interval_probability marginal merge_components predict_given separation",
@@ -109,9 +119,13 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "Bernoulli",
+    "Beta",
     "Binomial",
     "Categorical",
+    "CensoredExponential",
+    "CensoredWeibull",
     "Chunk",
+    "Columns",
     "ConjugatePrior",
     "ConvergenceWarning",
     "DataError",
@@ -129,6 +143,7 @@ __all__ = [
     "GaussianMixture",
     "Geometric",
     "InvariantError",
+    "InverseGaussian",
     "LogNormal",
     "Merging",
     "Mixture",
@@ -136,10 +151,14 @@ __all__ = [
     "ModelError",
     "Multinomial",
     "MultivariateNormal",
+    "NegativeBinomial",
     "Normal",
     "Poisson",
     "StopReason",
     "StudentT",
+    "TruncatedPoisson",
+    "VonMises",
+    "ZeroInflatedPoisson",
     "condition",
     "e_step",
     "fit",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any, TypeVar
@@ -87,6 +88,17 @@ class Summary:
         """No cell is missing."""
         return not self.n_missing.any()
 
+    def of_columns(self, columns: Any) -> Summary:
+        """Of these columns alone: a slice, or positions."""
+        own = {field.name: getattr(self, field.name) for field in fields(self)}
+        return Summary(**{name: v if name == "total_weight" else v[columns] for name, v in own.items()})
+
+    @staticmethod
+    def joined(parts: Sequence[Summary]) -> Summary:
+        """Of all columns, from those of some."""
+        names = [field.name for field in fields(Summary) if field.name != "total_weight"]
+        return Summary(parts[0].total_weight, *(np.concatenate([getattr(p, name) for p in parts]) for name in names))
+
 
 @dataclass(frozen=True)
 class Coding:
@@ -111,6 +123,28 @@ class Coding:
     strides: NDArray[np.int64]
     offsets: NDArray[np.int64]
     statistics: Any
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the compiled kernel reads columns of several kinds.
+
+    Attributes
+    ----------
+    tiles : MixedTiles
+        Of the columns that become statistics tile by tile.
+    rows : ndarray of shape (D,)
+        Where the statistics of these tiles stand among all (1 + D); the first is row 0.
+    columns : ndarray of int
+        The columns that are coded.
+    coding : Coding or None
+        Of these columns; its statistics have zeros in row 0.
+    """
+
+    tiles: Any
+    rows: NDArray[np.intp]
+    columns: NDArray[np.intp]
+    coding: Coding | None
 
 
 @dataclass(frozen=True)
@@ -158,6 +192,8 @@ class Chunk:
         T(x) of the rows, where they are so few that it is kept for all iterations.
     codes, coding : ndarray of shape (B, G) and Coding, or None
         The rows as codes.
+    plan : Plan or None
+        How the compiled kernel reads columns of several kinds; `codes` are then those of its coding.
     patterns : Patterns or None
         Which cells are observed, of rows that lie in the order of their patterns.
     """
@@ -173,6 +209,7 @@ class Chunk:
     statistics: Array | None = None
     codes: NDArray[Any] | None = None
     coding: Coding | None = None
+    plan: Plan | None = None
     patterns: Patterns | None = None
 
     @property

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from emix.block import Array, Chunk, Coding, Expectation, Patterns, Schema, Summary, safe_log, updated
+from emix.block import Array, Chunk, Coding, Expectation, Patterns, Plan, Schema, Summary, safe_log, updated
 from emix.errors import ImpossibleRowError, ModelError
 from emix.families import Family, Work
 from emix.kernels import dispatch, reference
@@ -271,6 +271,8 @@ class Mixture:
         ImpossibleRowError
             A row has probability 0 under every component.
         """
+        if chunk.plan is not None:
+            return self._expect_mixed(chunk, chunk.plan)
         if chunk.codes is not None and chunk.coding is not None:
             return self._expect_coded(chunk, chunk.codes, chunk.coding)
         if chunk.patterns is not None:
@@ -310,6 +312,45 @@ class Mixture:
         K, log_q = self.latent_size, None if chunk.knowledge is None else safe_log(chunk.knowledge)
         sums = dispatch.expect_codes(codes, chunk.weight, chunk.labels, log_q, table[1], K, coding.offsets)
         return self._compiled(chunk, sums, np.ascontiguousarray((coding.statistics @ sums.statistics).T))
+
+    def _expect_mixed(self, chunk: Chunk, plan: Plan) -> Expectation:
+        """The same for columns of several kinds: dense tiles and codes in one kernel."""
+        full, n_observed, coding = self._coefficients[0], self.family.n_observed, plan.coding
+        prepared = vars(self).get("_mixed")  # the same for all chunks of the fit
+        if prepared is None or prepared[0] is not plan:
+            C = full[:, plan.rows].copy()
+            if chunk.is_complete:  # the counts of observed cells that are not coded are those of the rows
+                C[:, 0] += full[:, full.shape[1] - n_observed :].sum(axis=1)
+            additions = np.zeros((0, len(C)))
+            if coding is not None:
+                additions = coding.statistics.T @ full.T
+                if chunk.is_complete:
+                    counts = coding.statistics[full.shape[1] - n_observed :]
+                    is_coded = np.asarray((counts != 0).sum(axis=1)).ravel() > 0
+                    C[:, 0] -= full[:, full.shape[1] - n_observed :] @ is_coded
+            prepared = vars(self)["_mixed"] = (plan, C, dispatch.code_table(additions))
+        _, C, table = prepared
+        log_q = None if chunk.knowledge is None else safe_log(chunk.knowledge)
+        offsets = np.zeros(0, dtype=np.int64) if coding is None else coding.offsets
+        sums, of_codes = dispatch.expect_mixed(
+            chunk.x,
+            chunk.weight,
+            chunk.labels,
+            log_q,
+            C,
+            plan.tiles,
+            chunk.codes,
+            table,
+            offsets,
+            has_holes=not chunk.is_complete,
+        )
+        S = np.zeros_like(full)
+        S[:, plan.rows] = sums.statistics
+        if coding is not None:
+            S += (coding.statistics @ of_codes).T
+        if chunk.is_complete and n_observed:
+            S[:, -n_observed:] = S[:, :1]
+        return self._compiled(chunk, sums, S)
 
     def _expect_by_pattern(self, chunk: Chunk, patterns: Patterns) -> Expectation:
         """The same for rows with missing cells, each pattern of them with coefficients of its own."""

@@ -15,7 +15,8 @@ import numpy as np
 
 from emix.block import Schema
 from emix.errors import EmixError, FileError
-from emix.families import FAMILIES, Binding
+from emix.families import FAMILIES, Binding, Columns, Family
+from emix.families.columns import Part
 from emix.model import Mixture
 
 FORMAT = "emix-model"
@@ -88,7 +89,6 @@ def _is_summary(fit: Any) -> bool:
 
 def to_document(model: Mixture) -> dict[str, Any]:
     """A mixture as plain dicts, lists, numbers and strings."""
-    family, binding = model.family, model.family.binding
     return {
         "kind": "mixture",
         "n_components": model.n_components,
@@ -96,20 +96,54 @@ def to_document(model: Mixture) -> dict[str, Any]:
         "fixed": sorted(model.fixed),
         "component_names": model.component_names,
         "noise": model.noise,
-        "family": {
-            "name": family.name,
-            "options": {name: _option(value) for name, value in family.options.items()},
-            "parameters": {name: _plain(value) for name, value in family.parameters.items()},
-        },
-        "binding": None
-        if binding is None
-        else {
-            "columns": binding.names,
-            "levels": binding.schema.levels,
-            "pivot": binding.pivot.tolist(),
-            "scale": binding.scale.tolist(),
-        },
+        "family": _family_document(model.family),
+        "binding": _binding_document(model.family.binding),
     }
+
+
+def _family_document(family: Family) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "name": family.name,
+        "options": {name: _option(value) for name, value in family.options.items()},
+        "parameters": {name: _plain(value) for name, value in family.parameters.items()},
+    }
+    if isinstance(family, Columns):
+        parts = [(part.names, part.family) for part in family.parts]
+        document["parameters"] = {}
+        document["parts"] = [
+            {"columns": names, "family": _family_document(one), "binding": _binding_document(one.binding)}
+            for names, one in parts
+        ]
+    return document
+
+
+def _binding_document(binding: Binding | None) -> dict[str, Any] | None:
+    if binding is None:
+        return None
+    return {
+        "columns": binding.names,
+        "levels": binding.schema.levels,
+        "pivot": binding.pivot.tolist(),
+        "scale": binding.scale.tolist(),
+    }
+
+
+def _family(described: dict[str, Any]) -> Family:
+    """The family that a document describes."""
+    if described["name"] == Columns.name:
+        parts = {tuple(one["columns"]): _family(one["family"]) for one in described["parts"]}
+        bindings = [one["binding"] for one in described["parts"]]
+        family = Columns(parts)
+        bound = (
+            Part(part.names, part.family if own is None else part.family._bound(_binding(own)))
+            for part, own in zip(family.parts, bindings, strict=True)
+        )
+        return replace(family, families=tuple(bound))
+    kind = FAMILIES[described["name"]]
+    options, parameters = described["options"], described["parameters"]
+    if not set(parameters) <= set(kind.spaces):
+        raise ValueError(f"parameters {sorted(parameters)} of {kind.name}")
+    return kind(**options, **parameters)
 
 
 def _option(value: Any) -> Any:
@@ -122,12 +156,7 @@ def from_document(document: dict[str, Any], path: str | Path = "model") -> Mixtu
     try:
         if document["kind"] != "mixture":
             raise FileError.not_a_model(path, detail=f"its model is of the unknown kind {document['kind']!r}")
-        described = document["family"]
-        kind = FAMILIES[described["name"]]
-        options, parameters = described["options"], described["parameters"]
-        if not set(parameters) <= set(kind.spaces):
-            raise ValueError(f"parameters {sorted(parameters)} of {kind.name}")
-        family = kind(**options, **parameters)
+        family = _family(document["family"])
         names = document["component_names"]
         mixture = Mixture(
             family,

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ast
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+from rich.text import Text
+
 from emix import persistence
-from emix.data.auto import auto_family
+from emix.data.auto import assume
 from emix.data.table import Table
 from emix.em.starts import METHODS
 from emix.errors import ModelError
@@ -74,13 +78,13 @@ def build_model(
             raise ModelError.choice(
                 what="parameter in --start", found=name, available=["mixing_proportions", *chosen.spaces]
             )
-    chosen = replace(chosen, **given)
+    chosen = chosen.with_parameters(given) if given else chosen
     if isinstance(start, dict) and not chosen.is_fitted:
         missing = [name for name in chosen.spaces if name not in chosen.parameters]
         raise ModelError.argument(name="--start", requirement=f"values for {', '.join(missing)} as well", found=given)
     if isinstance(start, Mixture) and fixed:
         held = {name: value for name, value in start.family.parameters.items() if name in fixed}
-        chosen = replace(chosen, **held)
+        chosen = chosen.with_parameters(held)
         proportions = start.mixing_proportions if "mixing_proportions" in fixed else None
     return Mixture(chosen, n_components, proportions, fixed, noise=noise)
 
@@ -89,7 +93,11 @@ def _family(table: Table, n_components: int, family: str | None, covariance: str
     if family is None and covariance is not None:
         return MultivariateNormal(structure=covariance)
     if family is None or (table.is_tosses and family.strip() == "binomial"):
-        return auto_family(table, n_components)
+        return _assumed(table, n_components, {})
+    by_column = re.fullmatch(r"[^=()]+=.*", family.strip())
+    if by_column is not None:
+        pieces = [piece.partition("=") for piece in re.split(r",(?![^()]*\))", family)]
+        return _assumed(table, n_components, {name.strip(): parse(text) for name, _, text in pieces})
     chosen = parse(family)
     if covariance is not None:
         if not isinstance(chosen, MultivariateNormal | StudentT):
@@ -97,3 +105,14 @@ def _family(table: Table, n_components: int, family: str | None, covariance: str
             raise ModelError.argument(name="--covariance", requirement=requirement, found=str(chosen))
         chosen = replace(chosen, structure=covariance)
     return chosen
+
+
+def _assumed(table: Table, n_components: int, given: dict[str, Family]) -> Family:
+    """What the columns look like, said on stderr where it is more than one kind."""
+    family, assumptions = assume(table, n_components, given=given)
+    if assumptions:
+        console = Console(stderr=True)
+        console.print("Assumed of the columns (--family COLUMN=FAMILY changes it):")
+        for one in assumptions:
+            console.print(Text(f"  {one}"))
+    return family

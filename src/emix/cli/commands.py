@@ -21,11 +21,12 @@ from emix.cli.progress import Progress
 from emix.data.knowledge import read_weights
 from emix.data.table import Table, read_table
 from emix.errors import ConvergenceWarning, DataError, ModelError
+from emix.families import Bernoulli, Categorical, Columns
 from emix.fitting.fit import draw_seed, whole_number
 from emix.fitting.worked import worked_iteration
 from emix.model import Mixture
 from emix.report import explain as explain_report
-from emix.report import text
+from emix.report import profile, text
 from emix.results import StopReason
 
 
@@ -105,6 +106,9 @@ def fit(
         columns = ", ".join(result.model.family.columns[:8]) + (", ..." if len(result.model.family.columns) > 8 else "")
         title = f"{result.model}; {result.total_weight:g} rows of {columns}"
         text.print_result(Console(), result, title)
+        if isinstance(result.model.family, Columns | Categorical | Bernoulli):
+            Console().print()
+            profile.print_profile(Console(), result.model)
         if out is not None:
             Console(stderr=True).print(f"Model written to {out}", highlight=False)
     if not result.converged:

@@ -1,48 +1,152 @@
-"""Which family fits a table whose user did not say."""
+"""Which families fit a table whose user did not say, and why."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import numpy as np
+from numpy.typing import NDArray
 
 from emix.block import Array
 from emix.data.source import hash_rows
-from emix.data.table import Table, is_number
+from emix.data.table import Cells, Table, is_number
 from emix.errors import DataError
-from emix.families import Bernoulli, Binomial, Categorical, Family, MultivariateNormal, Normal
+from emix.families import (
+    Bernoulli,
+    Binomial,
+    Categorical,
+    Columns,
+    Family,
+    Gamma,
+    LogNormal,
+    MultivariateNormal,
+    NegativeBinomial,
+    Normal,
+    Poisson,
+)
+
+ROWS = 10
+"""Rows from which a column of nothing but different values is an identifier."""
+LARGEST_COUNT = 100
+"""Whole numbers from 0, 1 or 2 up to this are counts."""
+OVERDISPERSED = 3.0
+"""Variance over mean from which components of one mixture may still be wider than a Poisson."""
+SKEWED = 1.0
+"""Skewness from which positive numbers are not normal, also as a mixture of few."""
+
+
+@dataclass(frozen=True)
+class Assumption:
+    """What was assumed of a column; `family` is None where it was left out."""
+
+    column: str
+    family: Family | None
+    reason: str
+
+    def __str__(self) -> str:
+        """Like `city: categorical (text, 3 different values)`."""
+        return f"{self.column}: {'left out' if self.family is None else self.family} ({self.reason})"
 
 
 def auto_family(table: Table, n_components: int, sample_weight: Array | None = None) -> Family:
-    """A family from the types of the columns.
+    """The family of `assume`, without the reasons."""
+    return assume(table, n_components, sample_weight)[0]
+
+
+def assume(
+    table: Table,
+    n_components: int,
+    sample_weight: Array | None = None,
+    given: Mapping[str, Family] | None = None,
+) -> tuple[Family, list[Assumption]]:
+    """A family from the types and values of the columns, and what was assumed of each.
 
     Coin tosses are Binomial, one numeric column is Normal, several are one MultivariateNormal, true/false columns are
-    Bernoulli, text columns Categorical. The covariances are `full` where there are more distinct rows than
-    K (d + 1), below which they could not all be regular, and `diag` otherwise.
+    Bernoulli, text columns Categorical; a table of several kinds, or with families given for some of its columns, has a
+    family for each column. Covariances are `full` where there are more distinct rows than K (d + 1), below which they
+    could not all be regular, and `diag` otherwise.
 
     Raises
     ------
     DataError
-        Numbers and text are mixed: no single family takes both.
+        A column of numbers holds text, or every column was left out.
     """
     if table.is_tosses:
         tosses = table.heads_and_tosses().column("tosses")
-        return Binomial(int(tosses[0]) if (tosses == tosses[0]).all() else "tosses")
-    is_text = [column.dtype == object for column in table.columns]
-    if any(is_text) and not all(is_text):
-        _refuse_text(table, table.names[is_text.index(True)])
-    if all(is_text):
-        for name in table.names:
-            cells = [cell for cell in table.column(name) if isinstance(cell, str)]
-            if 2 * sum(map(is_number, cells)) > len(cells):  # numbers with a slip among them, not categories
-                _refuse_text(table, name)
-        return Categorical()
-    if all(column.dtype == np.bool_ for column in table.columns):
-        return Bernoulli()
+        return Binomial(int(tosses[0]) if (tosses == tosses[0]).all() else "tosses"), []
+    for name in table.names:
+        cells = [cell for cell in table.column(name) if isinstance(cell, str)]
+        if 2 * sum(map(is_number, cells)) > len(cells) > 0:  # numbers with a slip among them, not categories
+            _refuse_text(table, name)
+    kinds = {"text" if c.dtype == object else "truth" if c.dtype == np.bool_ else "number" for c in table.columns}
+    if len(kinds) > 1 or given:
+        return _by_column(table, given or {})
+    if kinds == {"text"}:
+        return Categorical(), []
+    if kinds == {"truth"}:
+        return Bernoulli(), []
     if len(table.columns) == 1:
-        return Normal()
+        return Normal(), []
     x = np.stack([column.astype(np.float64) for column in table.columns], axis=1)
     n_distinct = len(np.unique(hash_rows(x if sample_weight is None else x[sample_weight > 0])))
     is_enough = n_distinct > n_components * (x.shape[1] + 1)
-    return MultivariateNormal(structure="full" if is_enough else "diag")
+    return MultivariateNormal(structure="full" if is_enough else "diag"), []
+
+
+def _by_column(table: Table, given: Mapping[str, Family]) -> tuple[Family, list[Assumption]]:
+    for name in given:
+        table.column(name)  # or an error that names it
+    assumed = [
+        Assumption(name, given[name], "as asked for") if name in given else _of_column(name, cells)
+        for name, cells in zip(table.names, table.columns, strict=True)
+    ]
+    chosen = {one.column: one.family for one in assumed if one.family is not None}
+    if not chosen:
+        raise DataError.no_rows("the columns that say something: " + "; ".join(map(str, assumed)))
+    return Columns(chosen), assumed
+
+
+def _of_column(name: str, cells: Cells) -> Assumption:
+    """By the column's type, then by its values."""
+    if cells.dtype == np.bool_:
+        return Assumption(name, Bernoulli(), "true or false")
+    if cells.dtype == object:
+        observed = [cell for cell in cells if cell is not None]
+        n_distinct = len(set(map(str, observed)))
+        if n_distinct == len(observed) >= ROWS:
+            return Assumption(name, None, f"an identifier: {n_distinct:,} different texts")
+        if n_distinct < 2:
+            return Assumption(name, None, "a single value")
+        return Assumption(name, Categorical(), f"text, {n_distinct} different values")
+    numbers = cells.astype(np.float64)
+    return _of_numbers(name, numbers[~np.isnan(numbers)])
+
+
+def _of_numbers(name: str, x: NDArray[np.float64]) -> Assumption:
+    distinct = np.unique(x)
+    if len(distinct) < 2:
+        return Assumption(name, None, "a single value")
+    if len(distinct) == 2 and distinct[0] == 0 and distinct[1] == 1:
+        return Assumption(name, Bernoulli(), "0 or 1")
+    low, high, is_whole = x.min(), x.max(), bool((x == np.floor(x)).all())
+    if is_whole and len(distinct) == len(x) >= ROWS and high - low + 1 == len(x):
+        return Assumption(name, None, "an identifier: each number once, without a gap")
+    if is_whole and 0 <= low <= 2 and high <= LARGEST_COUNT:
+        ratio = x.var() / x.mean()
+        if ratio > OVERDISPERSED:
+            return Assumption(name, NegativeBinomial(), f"counts, variance {ratio:.1f} times the mean")
+        return Assumption(name, Poisson(), f"counts up to {high:g}")
+    if low > 0 and _skewness(x) > SKEWED:
+        of_logs = _skewness(np.log(x))
+        reason = f"positive, skewness {_skewness(x):.1f}, of logarithms {of_logs:.1f}"
+        return Assumption(name, LogNormal() if abs(of_logs) < SKEWED else Gamma(), reason)
+    return Assumption(name, Normal(), f"numbers from {low:g} to {high:g}")
+
+
+def _skewness(x: NDArray[np.float64]) -> float:
+    off = x - x.mean()
+    return float((off**3).mean() / (off**2).mean() ** 1.5)
 
 
 def _refuse_text(table: Table, name: str) -> None:

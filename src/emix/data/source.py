@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Self
@@ -10,15 +10,15 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from emix.block import CHUNK_ROWS, Array, Chunk, Coding, Expectation, Schema, Summary, mix, updated
+from emix.block import CHUNK_ROWS, Array, Chunk, Coding, Expectation, Plan, Schema, Summary, mix, updated
 from emix.data.coding import encode as code_cells
-from emix.data.coding import make_coding
+from emix.data.coding import make_coding, make_plan
 from emix.data.encode import check_cells, encode
 from emix.data.knowledge import Knowledge
 from emix.data.summary import summarize
 from emix.data.table import Table
 from emix.errors import DataError
-from emix.families import Family, Support
+from emix.families import Columns, Family, Support
 from emix.families.patterns import find_patterns, pattern_keys
 from emix.kernels import dispatch
 from emix.threads import map_in_order
@@ -148,8 +148,8 @@ class InMemorySource:
             chunks.append(Chunk(self.x[part], self.weight[part], start, self.n_rows, self.is_complete, **known))
         if self.family is None:
             return tuple(chunks)
-        coding = self._coding
-        return tuple(map_in_order(lambda chunk: self._prepared(chunk, coding), chunks, self.n_jobs))
+        coding, plan = self._coding, self._plan
+        return tuple(map_in_order(lambda chunk: self._prepared(chunk, coding, plan), chunks, self.n_jobs))
 
     def prepared_for(self, family: Family) -> Self:
         """The same rows; log base measures, codes, and of few rows the statistics, are computed once for all passes.
@@ -167,13 +167,25 @@ class InMemorySource:
         if self.family is None:
             return None
         work = self.n_rows * self.n_components * (1 + len(self.family.statistic_names))
-        return make_coding(self.family, self.summary, self.n_components) if work >= dispatch.COMPILE_FROM else None
+        if work < dispatch.COMPILE_FROM or isinstance(self.family, Columns):
+            return None
+        return make_coding(self.family, self.summary, self.n_components)
+
+    @cached_property
+    def _plan(self) -> Plan | None:
+        """How the compiled kernel reads columns of several kinds, where the rows are many."""
+        if not isinstance(self.family, Columns):
+            return None
+        work = self.n_rows * self.n_components * (1 + len(self.family.statistic_names))
+        if work < dispatch.COMPILE_FROM:
+            return None
+        return make_plan(self.family, self.summary, self.schema, self.n_components)
 
     def with_jobs(self, n_jobs: int) -> Self:
         """The same rows, summed by so many threads."""
         return updated(self, n_jobs=n_jobs, chunks=self.chunks)
 
-    def _prepared(self, chunk: Chunk, coding: Coding | None) -> Chunk:
+    def _prepared(self, chunk: Chunk, coding: Coding | None, plan: Plan | None) -> Chunk:
         family, base, T = self.family, 0.0, None
         assert family is not None
         if type(family).log_base_measure is not Family.log_base_measure:  # it is not 0
@@ -185,8 +197,12 @@ class InMemorySource:
         by_pattern = family.groups_by_pattern and not chunk.is_complete
         if by_pattern and self.n_rows * self.n_components * (1 + len(family.statistic_names)) >= dispatch.COMPILE_FROM:
             chunk = replace(chunk, patterns=find_patterns(chunk.x))
-        codes = None if coding is None else code_cells(chunk.x, coding, is_large=self.x.size >= PACK_FROM)
-        return replace(chunk, log_base=base, statistics=T, codes=codes, coding=coding)
+        codes, is_large = None, self.x.size >= PACK_FROM
+        if plan is not None and plan.coding is not None:
+            codes = code_cells(np.ascontiguousarray(chunk.x[:, plan.columns]), plan.coding, is_large=is_large)
+        elif coding is not None:
+            codes = code_cells(chunk.x, coding, is_large=is_large)
+        return replace(chunk, log_base=base, statistics=T, codes=codes, coding=coding, plan=plan)
 
     def sum_over_chunks(self, fn: Callable[[Chunk], Expectation]) -> Expectation:
         """Sum of fn(chunk), by a fixed tree: the same bits for any number of threads."""
@@ -256,40 +272,90 @@ def make_source(
     DataError
         Whatever is wrong with the data, named by row and column.
     """
-    schema = None if family.binding is None else family.binding.schema
-    support = family.support
-    x, schema = encode(table, support, family=family.name, schema=schema)
+    weight = np.ones(table.n_rows) if sample_weight is None else sample_weight
+    x, schema, summary = _read(table, family, weight, n_jobs)
     weight = np.ones(len(x)) if sample_weight is None else sample_weight
-    with_logs = support.lower == 0 and not support.lower_is_allowed
-    summary = summarize(x, weight, with_logs=with_logs, n_jobs=n_jobs)
-    check_cells(x, summary, support, family=family.name, table=table, names=schema.names)
     source = InMemorySource(x, weight, schema, summary, n_components, knowledge, n_jobs=n_jobs, where=table.where)
     if not for_fit:
         return source
     counts = weight > 0
     if not summary.is_complete:
-        unobserved = says_nothing(x, support)
+        unobserved = says_nothing(x, family)
         counts &= ~unobserved
         source = replace(source, n_unobserved=int(unobserved.sum()))
     if not counts.any():
         raise DataError.no_rows("the data that count: all rows are without an observed cell")
     if not counts.all():
         source = source.take(np.flatnonzero(counts))
-        source = replace(source, summary=summarize(source.x, source.weight, with_logs=with_logs, n_jobs=n_jobs))
-    _check_columns(source, family)
+        parts = [
+            summarize(source.x[:, group], source.weight, with_logs=_needs_logs(one), n_jobs=n_jobs)
+            for one, group in _parts(family, schema)
+        ]
+        source = replace(source, summary=Summary.joined(parts))
+    for one, group in _parts(family, schema):
+        _check_columns(source, one, range(*group.indices(len(schema.names))))
     return source
 
 
-def says_nothing(x: Array, support: Support) -> NDArray[np.bool_]:
+def _read(table: Table, family: Family, weight: Array, n_jobs: int) -> tuple[NDArray[Any], Schema, Summary]:
+    """Cells as numbers (n, d), their columns and a first look at them, each part of the columns for its family."""
+    known = None if family.binding is None else family.binding.schema
+    if not isinstance(family, Columns):
+        return _read_part(table, family, known, weight, n_jobs)
+    found = []
+    for i, part in enumerate(family.parts):
+        own = None
+        if known is not None:
+            group = family.column_groups(known)[i]
+            own = Schema(known.names[group], known.levels[group])
+        beside = part.family.support.bound_column
+        names = part.names if beside is None else (*part.names, beside)
+        found.append(_read_part(table.select(names), part.family, own, weight, n_jobs))
+    names = tuple(name for _, schema, _ in found for name in schema.names)
+    levels = tuple(one for _, schema, _ in found for one in schema.levels)
+    x = np.empty((table.n_rows, len(names)))
+    for (cells, _, _), group in zip(found, family.column_groups(Schema(names, levels)), strict=True):
+        x[:, group] = cells
+    return x, Schema(names, levels), Summary.joined([summary for _, _, summary in found])
+
+
+def _read_part(
+    table: Table, family: Family, known: Schema | None, weight: Array, n_jobs: int
+) -> tuple[NDArray[Any], Schema, Summary]:
+    support = family.support
+    x, schema = encode(table, support, family=family.name, schema=known)
+    weight = weight if len(weight) == len(x) else np.ones(len(x))
+    summary = summarize(x, weight, with_logs=_needs_logs(family), n_jobs=n_jobs)
+    check_cells(x, summary, support, family=family.name, table=table, names=schema.names)
+    return x, schema, summary
+
+
+def _needs_logs(family: Family) -> bool:
+    return family.support.lower == 0 and not family.support.lower_is_allowed
+
+
+def _parts(family: Family, schema: Schema) -> list[tuple[Family, slice]]:
+    """The families of the columns and where these lie."""
+    if isinstance(family, Columns):
+        return list(zip((part.family for part in family.parts), family.column_groups(schema), strict=True))
+    return [(family, slice(0, len(schema.names)))]
+
+
+def says_nothing(x: Array, family: Family) -> NDArray[np.bool_]:
     """Which rows have no observed cell, or lack one without which the others say nothing."""
-    missing = np.isnan(x)
-    return np.asarray(missing.any(axis=1) if support.missing_is_joint else missing.all(axis=1))
+    silent = np.ones(len(x), dtype=np.bool_)
+    schema = Schema(tuple("" for _ in x.T), (None,) * x.shape[1])
+    for one, group in _parts(family, schema):
+        missing = np.isnan(x[:, group])
+        silent &= missing.any(axis=1) if one.support.missing_is_joint else missing.all(axis=1)
+    return silent
 
 
-def _check_columns(source: InMemorySource, family: Family) -> None:
+def _check_columns(source: InMemorySource, family: Family, columns: Iterable[int]) -> None:
     """Raise if a column says nothing, or does not vary where the family needs it."""
     summary = source.summary
-    for j, name in enumerate(source.schema.names):
+    for j in columns:
+        name = source.schema.names[j]
         if summary.minimum[j] > summary.maximum[j]:
             raise DataError.all_missing(column=name)
         if not family.support.must_vary or source.n_rows == 1:

@@ -9,19 +9,28 @@ from typing import Any
 from emix.errors import ModelError
 from emix.families.base import Binding, Family, Support, Work
 from emix.families.bernoulli import Bernoulli
+from emix.families.beta import Beta
 from emix.families.binomial import Binomial
 from emix.families.categorical import Categorical
+from emix.families.censored import CensoredExponential
+from emix.families.censored_weibull import CensoredWeibull
+from emix.families.columns import Columns
 from emix.families.exponential import Exponential
 from emix.families.gamma import Gamma
 from emix.families.geometric import Geometric
+from emix.families.inverse_gaussian import InverseGaussian
 from emix.families.lognormal import LogNormal
 from emix.families.multinomial import Multinomial
 from emix.families.multivariate_normal import MultivariateNormal
+from emix.families.negative_binomial import NegativeBinomial
 from emix.families.normal import Normal
 from emix.families.poisson import Poisson
 from emix.families.prior import ConjugatePrior
 from emix.families.structures import STRUCTURES, FactorAnalytic
 from emix.families.student_t import StudentT
+from emix.families.truncated_poisson import TruncatedPoisson
+from emix.families.von_mises import VonMises
+from emix.families.zero_inflated_poisson import ZeroInflatedPoisson
 
 FAMILIES: dict[str, type[Family]] = {
     family.name: family
@@ -31,6 +40,9 @@ FAMILIES: dict[str, type[Family]] = {
         Categorical,
         Multinomial,
         Poisson,
+        TruncatedPoisson,
+        ZeroInflatedPoisson,
+        NegativeBinomial,
         Geometric,
         Exponential,
         Gamma,
@@ -38,6 +50,11 @@ FAMILIES: dict[str, type[Family]] = {
         LogNormal,
         MultivariateNormal,
         StudentT,
+        Beta,
+        VonMises,
+        InverseGaussian,
+        CensoredExponential,
+        CensoredWeibull,
     )
 }
 
@@ -86,22 +103,31 @@ __all__ = [
     "FAMILIES",
     "STRUCTURES",
     "Bernoulli",
+    "Beta",
     "Binding",
     "Binomial",
     "Categorical",
+    "CensoredExponential",
+    "CensoredWeibull",
+    "Columns",
     "ConjugatePrior",
     "Exponential",
     "FactorAnalytic",
     "Family",
     "Gamma",
     "Geometric",
+    "InverseGaussian",
     "LogNormal",
     "Multinomial",
     "MultivariateNormal",
+    "NegativeBinomial",
     "Normal",
     "Poisson",
     "StudentT",
     "Support",
+    "TruncatedPoisson",
+    "VonMises",
     "Work",
+    "ZeroInflatedPoisson",
     "parse",
 ]

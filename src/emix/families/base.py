@@ -201,6 +201,10 @@ class Family(ABC):
         """The same family with these parameters held fixed."""
         return replace(self, fixed=names)
 
+    def with_parameters(self, values: Mapping[str, Any]) -> Self:
+        """The same family with these parameters; None for one that is to be estimated."""
+        return replace(self, **values)
+
     def reordered(self, order: NDArray[np.intp]) -> Self:
         """The same family with its components in this order."""
         return replace(self, **{name: take(value, order) for name, value in self.parameters.items()})

@@ -65,6 +65,17 @@ class Categorical(Family):
                 found=f"{found} levels",
             )
 
+    @property
+    def tables(self) -> tuple[Array, ...]:
+        """Probabilities of each column's levels, (K, levels) each."""
+        return tuple(self._by_column())
+
+    @property
+    def levels(self) -> tuple[tuple[str, ...], ...]:
+        """Names of each column's levels."""
+        found = () if self.binding is None else self.binding.schema.levels
+        return tuple(tuple(str(level) for level in levels or ()) for levels in found)
+
     def _level_names(self) -> tuple[tuple[str, str], ...]:
         if self.binding is None:
             raise ModelError.not_fitted(f"The family '{self.name}' is not bound to data yet; it")

@@ -110,7 +110,7 @@ def _unfitted(model: Mixture) -> Mixture:
     """Without the parameters that are free, so that an empty component is an error and not what it was before."""
     free: dict[str, Any] = {name: None for name in model.family.parameters if name not in model.fixed}
     held = model.mixing_proportions if "mixing_proportions" in model.fixed else None
-    return replace(model, family=replace(model.family, **free), mixing_proportions=held)
+    return replace(model, family=model.family.with_parameters(free), mixing_proportions=held)
 
 
 def _with_parameters(model: Mixture, start: Mixture) -> Mixture:
@@ -127,7 +127,7 @@ def _with_parameters(model: Mixture, start: Mixture) -> Mixture:
         )
     free: dict[str, Any] = {name: value for name, value in start.family.parameters.items() if name not in model.fixed}
     proportions = model.mixing_proportions if "mixing_proportions" in model.fixed else start.mixing_proportions
-    started = replace(model, family=replace(model.family, **free), mixing_proportions=proportions)
+    started = replace(model, family=model.family.with_parameters(free), mixing_proportions=proportions)
     started.family._check_columns()
     return started
 

@@ -15,6 +15,7 @@ from emix.data.source import InMemorySource, make_source, says_nothing
 from emix.data.summary import summarize
 from emix.data.table import read_table
 from emix.errors import ImpossibleRowError, ModelError
+from emix.families import Columns
 from emix.fitting.fit import draw_seed, whole_number
 from emix.kernels import reference
 from emix.model import Mixture
@@ -76,7 +77,7 @@ def e_step(model: Mixture, data: Any, *, labels: Any = None, sample_weight: Any 
     """
     model, source = prepared(model, data, labels=labels, sample_weight=sample_weight)
     parts = [reference.responsibilities(model.log_joint(chunk)) for chunk in source.chunks]
-    counted = np.flatnonzero((source.weight > 0) & ~says_nothing(source.x, model.family.support))
+    counted = np.flatnonzero((source.weight > 0) & ~says_nothing(source.x, model.family))
     log_evidence = np.concatenate([evidence for _, evidence in parts])[counted]
     if not np.isfinite(log_evidence).all():
         row = int(counted[np.argmax(~np.isfinite(log_evidence))])
@@ -210,12 +211,14 @@ def sample(
     if any(one is not None for one in levels):
         decoded = np.empty(rows.shape, dtype=object)
         for j, known in enumerate(levels):
-            decoded[:, j] = [(known or ())[int(code)] for code in rows[:, j]]
+            decoded[:, j] = rows[:, j] if known is None else [known[int(code)] for code in rows[:, j]]
         return decoded, labels
     return rows, labels
 
 
 def _n_columns(model: Mixture) -> int:
+    if isinstance(model.family, Columns):
+        raise ModelError.not_fitted("The family 'columns' is not bound to data; it")
     value = next(iter(model.family.parameters.values()))
     if isinstance(value, tuple):
         return len(value)

@@ -111,7 +111,9 @@ def _excess_minus_log(e):
 
 @njit(fastmath=HOLES, nogil=True, error_model="numpy")
 def _fill(x, row, b, kind, coordinate, shift, inverse, holes, T):
-    """Rows row .. row + b of x (n, d) as the tile T (D, B). T[0] is 1; y = (u - shift) * inverse, u = x or log x.
+    """Rows row .. row + b of x (n, d) as the tile T (D, B), but for T[0], the constant 1.
+
+    y = (u - shift) * inverse, u = x or log x.
 
     VALUES    y_j                                   SQUARES  y_j, y_j^2
     PRODUCTS  y_j, y_i y_j for i <= j               GAMMA    y_j, y_j - log(1 + y_j)
@@ -119,8 +121,6 @@ def _fill(x, row, b, kind, coordinate, shift, inverse, holes, T):
     A missing cell is zeros; with COUNTED holes the tile ends with one row of 0 or 1 per column: whether it is observed.
     """
     d = x.shape[1]
-    for i in range(b):
-        T[0, i] = 1.0
     if kind == TRIALS:
         for i in range(b):
             n = shift[0] if shift[0] > 0.0 else float(x[row + i, d - 1])
@@ -350,7 +350,7 @@ def expect_dense(x, weight, labels, log_q, C, K, kind, coordinate, shift, invers
     Returns S (as C), sums (4,), and the first row that is impossible under every component, or -1.
     """
     n, (Kp, D) = x.shape[0], C.shape
-    T, L = np.empty((D, B)), np.zeros((Kp, B))
+    T, L = np.ones((D, B)), np.zeros((Kp, B))
     top, total, scale = np.empty(B), np.empty(B), np.empty(B)
     S, sums = np.zeros((Kp, D)), np.zeros(4)
     for row in range(0, n, B):
@@ -373,7 +373,7 @@ def expect_dense(x, weight, labels, log_q, C, K, kind, coordinate, shift, invers
 def expect_segments(x, weight, labels, log_q, C, edges, K, kind, coordinate, shift, inverse, holes, B):
     """As `expect_dense`, with coefficients and sums of their own, C and S (P, K, D), for each of P runs of rows."""
     P, Kp, D = C.shape
-    T, L = np.empty((D, B)), np.zeros((Kp, B))
+    T, L = np.ones((D, B)), np.zeros((Kp, B))
     top, total, scale = np.empty(B), np.empty(B), np.empty(B)
     S, sums = np.zeros((P, Kp, D)), np.zeros(4)
     for p in range(P):
@@ -451,39 +451,41 @@ def expect_codes(codes, weight, labels, log_q, Ct, K, offsets, B):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def expect_sparse(data, indices, indptr, weight, labels, log_q, Ct, K, B):
-    """Sums over the rows of a chunk by CSR tiles: only the stored cells are visited, the others are zero counts.
+def expect_mixed(x, weight, labels, log_q, C, K, parts, shift, inverse, holes, codes, Ct, offsets, B):
+    """Sums over rows whose columns are of several kinds: dense tiles side by side, and codes that are looked up.
 
-    data, indices, indptr: SciPy's CSR arrays; Ct (1 + d, K rounded up to 8). Returns as `expect_levels`.
+    parts (P, 5): kind, coordinate, first column and the one after the last, and the first row of its tile, of each
+    dense part; C (K rounded up to 4, D) in the order of these tiles; codes (n, G) or (n, 0), Ct as in `expect_codes`.
+    Returns S (as C), St (as Ct), sums (4,), and the first impossible row or -1.
     """
-    n, (D, Kp) = len(indptr) - 1, Ct.shape
-    Lt, L = np.empty((B, Kp)), np.empty((K, B))
+    n, (Kp, D), G = x.shape[0], C.shape, codes.shape[1]
+    T, L, M = np.ones((D, B)), np.zeros((Kp, B)), np.zeros((Kp, B))
     top, total, scale = np.empty(B), np.empty(B), np.empty(B)
-    St, sums = np.zeros((D, Kp)), np.zeros(4)
+    S, St, sums = np.zeros((Kp, D)), np.zeros(Ct.shape), np.zeros(4)
     for row in range(0, n, B):
         b = min(B, n - row)
-        for i in range(b):
-            for k in range(Kp):
-                Lt[i, k] = Ct[0, k]
-            for at in range(indptr[row + i], indptr[row + i + 1]):
-                count, column = float(data[at]), 1 + indices[at]
-                for k in range(Kp):
-                    Lt[i, k] += count * Ct[column, k]
-        for k in range(K):
-            for i in range(b):
-                L[k, i] = Lt[i, k]
+        for p in range(parts.shape[0]):
+            kind, coordinate, low, high, first = parts[p]
+            end = parts[p + 1, 4] if p + 1 < parts.shape[0] else D
+            own = T[first - 1 : end]
+            _fill(x[:, low:high], row, b, kind, coordinate, shift[low:high], inverse[low:high], holes, own)
+        _log_joint(C, T, L, b)
+        if G > 0:
+            for k in range(0, Kp, 4):
+                _gather(codes, row, b, offsets, Ct, k, M)
+            for k in range(K):
+                for i in range(b):
+                    L[k, i] += M[k, i]
         _know(L, K, row, b, labels, log_q)
         _respond(L, K, row, b, weight, top, total, scale)
         bad = _impossible(row, b, top)
         if bad >= 0:
-            return St, sums, bad
+            return S, St, sums, bad
         _sum_evidence(row, b, weight, top, total, sums)
-        for i in range(b):
-            for k in range(Kp):
-                Lt[i, k] = L[k, i] if k < K else 0.0
-                St[0, k] += Lt[i, k]
-            for at in range(indptr[row + i], indptr[row + i + 1]):
-                count, column = float(data[at]), 1 + indices[at]
-                for k in range(Kp):
-                    St[column, k] += count * Lt[i, k]
-    return St, sums, -1
+        for k in range(K, Kp):
+            L[k, :b] = 0.0
+        _accumulate(S, L, T, b)
+        if G > 0:
+            for k in range(0, Kp, 4):
+                _scatter(codes, row, b, offsets, L, k, St)
+    return S, St, sums, -1

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emix.kernels import reference
-from emix.kernels.tiles import COMPLETE, COUNTED, ZEROED, Tile
+from emix.kernels.tiles import COMPLETE, COUNTED, ZEROED, MixedTiles, Tile
 
 Array = NDArray[np.float64]
 
@@ -118,6 +118,34 @@ def expect_codes(
     with interruptible():
         St, sums, bad = compiled().expect_codes(codes, weight, known, log_q, table, n_components, offsets, CODED_ROWS)
     return Sums(St[:, :n_components], sums[0], sums[1], sums[2], sums[3], bad)
+
+
+def expect_mixed(
+    x: NDArray[Any],
+    weight: Array,
+    labels: NDArray[np.int64] | None,
+    log_q: Array | None,
+    coefficients: Array,
+    tiles: MixedTiles,
+    codes: NDArray[Any] | None,
+    table: Array,
+    offsets: NDArray[np.int64],
+    *,
+    has_holes: bool,
+) -> tuple[Sums, Array]:
+    """E-step over columns of several kinds: the sums with statistics (K, D) of the dense tiles, and (n_codes, K)."""
+    K, D = coefficients.shape
+    C = np.zeros((-(-K // 4) * 4, D))
+    C[:K] = coefficients
+    known = NO_LABELS if labels is None else labels
+    log_q = NO_KNOWLEDGE if log_q is None else log_q
+    codes = np.zeros((len(x), 0), dtype=np.uint8) if codes is None else codes
+    holes = COUNTED if has_holes else COMPLETE
+    rows = min(tile_rows(D), CODED_ROWS)
+    about = (tiles.parts, tiles.shift, 1 / tiles.scale, holes)
+    with interruptible():
+        S, St, sums, bad = compiled().expect_mixed(x, weight, known, log_q, C, K, *about, codes, table, offsets, rows)
+    return Sums(S[:K], sums[0], sums[1], sums[2], sums[3], bad), St[:, :K]
 
 
 def code_table(additions: Array) -> Array:

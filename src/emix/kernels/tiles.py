@@ -25,3 +25,15 @@ class Tile(NamedTuple):
     coordinate: int = PLAIN
     takes_holes: bool = True
     """Whether the filler knows what a missing cell means; otherwise such data take the NumPy path."""
+
+
+class MixedTiles(NamedTuple):
+    """Dense tiles side by side, for columns of several kinds.
+
+    `parts` (P, 5) are kind, coordinate, first column, the column after the last, and first row of the tile; `shift` and
+    `scale` have an entry for each column of the table.
+    """
+
+    parts: NDArray[np.int64]
+    shift: NDArray[np.float64]
+    scale: NDArray[np.float64]

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from emix.block import Array
-from emix.families import Family
+from emix.families import Columns, Family
 from emix.families.columnwise import by_column
 from emix.model import Mixture
 from emix.results import FitResult
@@ -28,13 +28,21 @@ def component_title(model: Mixture, k: int) -> str:
 
 def parameter_lines(family: Family) -> list[tuple[str, Array]]:
     """(what, one value per component) for every parameter, in the units of the data."""
+    lines: list[tuple[str, Array]]
+    if isinstance(family, Columns):
+        lines = []
+        for part in family.parts:
+            is_single = len(part.names) == 1  # whose parameters do not name their column
+            for name, values in parameter_lines(part.family):
+                lines.append((name if part.label in name or not is_single else f"{name} of {part.label}", values))
+        return lines
     names = family.columns if family.binding is not None else ()
     if family.name == "categorical":
         probabilities: Any = family.parameters["probabilities"]
         arrays = probabilities if isinstance(probabilities, tuple) else (probabilities,)
         values = np.concatenate(arrays, axis=1).T
         return list(zip((f"p({name})" for name in family.statistic_names), values, strict=True))
-    lines: list[tuple[str, Array]] = []
+    lines = []
     for parameter, value in family.parameters.items():
         if not isinstance(value, tuple) and value.ndim == 3:
             lines += _covariance_lines(value, names, "standard deviation" if parameter == "covariance" else parameter)

@@ -1,0 +1,153 @@
+"""What families of censored durations share, and the exponential one: a duration and whether it ended in an event.
+
+T(x) = (t, e)    coefficients = (-rate, log rate)    MLE: rate = sum(w e) / sum(w t), events by total time
+e is 1 for an event, which has the density at t, and 0 for a row censored at t, which has the probability of lasting
+longer; censoring tells nothing else. A row whose duration or event is missing is (0, 0).
+Source: Lawless (2003), Statistical Models and Methods for Lifetime Data, 2nd ed., sections 2.2 and 4.1.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emix.block import Array, safe_log
+from emix.errors import DataError, DegenerateError, ModelError
+from emix.families.base import Family, Parameter, Support, Work, share
+from emix.spaces import NONNEGATIVE
+
+
+class CensoredFamily(Family):
+    """A column of durations, and one that tells which of them ended in an event; one parameter per component each."""
+
+    event: str
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.event, str):
+            raise ModelError.argument(name="event", requirement="the name of a column", found=self.event)
+        super().__post_init__()
+
+    @property
+    def support(self) -> Support:
+        requirement = f"durations >= 0, and 1 (event) or 0 (censored) in the column '{self.event}'"
+        return Support(requirement, lower=0, min_columns=2, max_columns=2, missing_is_joint=True)
+
+    def _check_columns(self) -> None:
+        if len(self.columns) == 2 and self.event not in self.columns:
+            raise DataError.unknown_column(column=self.event, available=self.columns)
+        for name, value in self.parameters.items():
+            if value.ndim != 1:
+                raise ModelError.parameter(family=self.name, name=name, requirement="the shape (K,)", found=value.shape)
+
+    @property
+    def _event_column(self) -> int:
+        """Where the events stand; last where no column has that name yet."""
+        names = () if self.binding is None else self.binding.names
+        return names.index(self.event) if self.event in names else 1
+
+    @property
+    def _words(self) -> tuple[str, str]:
+        """Names of the durations and of the events."""
+        event = self._event_column
+        return self.columns[1 - event], self.columns[event]
+
+    def _split(self, x: Array) -> tuple[Array, Array, NDArray[np.bool_]]:
+        """Durations, events, and which rows have both; the others hold (1, 0).
+
+        Raises
+        ------
+        DataError
+            An event is neither 0 nor 1.
+        """
+        event = self._event_column
+        seen = np.asarray(~np.isnan(x).any(axis=1))
+        time, ended = np.where(seen, x[:, 1 - event], 1.0), np.where(seen, x[:, event], 0.0)
+        wrong = (ended != 0) & (ended != 1)
+        if wrong.any():
+            raise DataError.outside_support(
+                family=self.name,
+                requirement=f"1 (event) or 0 (censored) in the column '{self.event}'",
+                found=repr(float(ended[wrong][0])),
+                where="the data",
+                column=self.event,
+                n_bad=int(wrong.sum()),
+                n_rows=len(x),
+                hint="Code the column as 1 for an event and 0 for a censored row.",
+            )
+        return time, ended, seen
+
+    @abstractmethod
+    def _draw(self, labels: NDArray[np.intp], rng: np.random.Generator) -> Array:
+        """Durations until the event, (n,); infinite where there is none."""
+
+    def sample(self, labels: NDArray[np.intp], rng: np.random.Generator, given: Array | None = None) -> Array:
+        """Draw a duration and its event per label; `given` holds the times at which rows are censored, if any are."""
+        time = self._draw(labels, rng)
+        limit = np.full(len(labels), np.inf) if given is None else given[:, 0]
+        if not np.isfinite(np.minimum(time, limit)).all():
+            raise ModelError.argument(
+                name="given", requirement="times of censoring: a component without events has no durations", found=given
+            )
+        columns = [np.minimum(time, limit), (time <= limit).astype(np.float64)]
+        return np.stack(columns if self._event_column == 1 else columns[::-1], axis=1)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class CensoredExponential(CensoredFamily):
+    """Waiting times with a constant rate, some of them cut off before the event.
+
+    Parameters
+    ----------
+    rate : array-like of shape (K,), optional
+        Events per unit of time. 0 is a component in which nothing ever happens.
+    event : str, default='event'
+        The column that holds 1 for an event and 0 for a censored row (columns of an array are named x0, x1); the other
+        one holds the durations.
+
+    Examples
+    --------
+    >>> from emix import CensoredExponential, Mixture, fit
+    >>> data = {"weeks": [6, 6, 10, 13], "died": [1, 0, 1, 0]}
+    >>> fit(Mixture(CensoredExponential(event="died"), 1), data).model.family.rate.round(6)
+    array([0.057143])
+    """
+
+    rate: Parameter = None
+    event: str = "event"
+
+    name = "censored_exponential"
+    spaces = {"rate": NONNEGATIVE}
+
+    @property
+    def statistic_names(self) -> tuple[str, ...]:
+        return tuple(f"sum of {word}" for word in self._words)
+
+    def statistics(self, x: Array, *, is_complete: bool = False) -> Array:
+        time, ended, seen = self._split(x)
+        return np.stack([time * seen, ended])
+
+    def coefficients(self) -> Array:
+        return np.stack([-self.rate, safe_log(self.rate)], axis=1)
+
+    def _maximize(self, expected: Array) -> CensoredExponential:
+        time, events = expected.T
+        if ((time <= 0) & (events > 0)).any():
+            k = int(np.argmax((time <= 0) & (events > 0)))
+            raise DegenerateError.collapsed(component=k, column=self._words[0], ratio=0.0, weight=float(events[k]))
+        return self.estimated(rate=share(events, time, self.rate))
+
+    def _draw(self, labels: NDArray[np.intp], rng: np.random.Generator) -> Array:
+        rate = self.rate[labels]
+        unit = rng.exponential(size=len(labels))
+        return np.asarray(np.divide(unit, rate, out=np.full(len(labels), np.inf), where=rate > 0))
+
+    def coordinates(self, x: Array) -> Array:
+        return np.asarray(np.sqrt(x[:, 1 - self._event_column])[:, None])
+
+    def _work(self, expected: Array) -> tuple[Work, ...]:
+        time, ended = self._words
+        value = np.asarray(self.maximize(expected).rate)
+        return (Work("rate", value, f"sum of {ended} / sum of {time}", expected[:, 1], expected[:, 0]),)
