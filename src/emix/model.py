@@ -72,6 +72,10 @@ class Mixture:
         One component more, the last, that is uniform over a volume (in the units of the columns, multiplied): rows that
         belong to none of the others (Banfield & Raftery 1993). True takes the volume of the box that the rows fill. For
         families of real numbers and rows without missing cells.
+    prior_rows : float, default=0.0
+        A weak conjugate prior: each component is taken to have seen so many rows more, which are like the whole table
+        (Clogg et al. 1991; Dirichlet, beta, gamma, ... by the family). Estimates are then posterior modes, off the
+        boundary: no probability is 0 where the table has the category. With 0 they are maximum likelihood.
 
     Raises
     ------
@@ -91,11 +95,17 @@ class Mixture:
     fixed: Collection[str] = frozenset()
     component_names: tuple[str, ...] | None = None
     noise: bool | float = False
+    prior_rows: float = 0.0
+    prior_statistics: Any = None
+    """(D,) mean statistics of the rows of a fit, which the prior is made of; set by `with_prior_of`."""
 
     def __post_init__(self) -> None:
         """Settle K, equal proportions where none are given, and who holds what fixed."""
         if not isinstance(self.noise, bool) and not (isinstance(self.noise, int | float) and 0 < self.noise < np.inf):
             raise ModelError.argument(name="noise", requirement="True, False or a volume > 0", found=self.noise)
+        prior = self.prior_rows
+        if isinstance(prior, bool) or not isinstance(prior, int | float) or not 0 <= prior < np.inf:
+            raise ModelError.argument(name="prior_rows", requirement="a finite number >= 0", found=prior)
         if not isinstance(self.family, Family):
             raise ModelError.argument(name="family", requirement="a Family such as Poisson()", found=self.family)
         counts = {"n_components": self.n_components, "family": self.family.n_components}
@@ -379,12 +389,31 @@ class Mixture:
         """M-step: expected statistics (K, 1 + D), in the coordinates of `expect`, to the next mixture."""
         latent = IndependentDraws.equal(len(statistics)) if self.mixing_proportions is None else self.latent
         latent = latent.maximize(statistics[:, 0])
-        family = self.family.maximize(statistics[: len(statistics) - self.has_noise, 1:])
+        own = statistics[: len(statistics) - self.has_noise, 1:]
+        family = self.family.maximize(own if self.prior_statistics is None else own + self._prior_sums)
         return updated(self, family=family, mixing_proportions=latent.mixing_proportions, latent=latent)
 
     def log_prior(self) -> float:
         """Log density of the parameters under the prior, in nats, up to a constant; 0 without one."""
-        return self.family.log_prior()
+        log_prior = self.family.log_prior()
+        if self.prior_statistics is not None:
+            log_prior += float((self.family.coefficients() @ self._prior_sums).sum())
+        return log_prior
+
+    @property
+    def _prior_sums(self) -> Array:
+        """(D,) what the prior adds to the expected statistics of each component."""
+        return np.asarray(self.prior_rows * self.prior_statistics)
+
+    def with_prior_of(self, sums: Array) -> Self:
+        """With the prior that `prior_rows` asks for, from the sums (1 + D,) of all rows.
+
+        Raises
+        ------
+        ModelError
+            The family's sums depend on its parameters, so that rows are no prior.
+        """
+        return replace(self, prior_statistics=sums[1:] / sums[0])
 
     def audit(self, expectation: Expectation) -> Audit:
         """What the driver checks of a pass.

@@ -96,6 +96,7 @@ def to_document(model: Mixture) -> dict[str, Any]:
         "fixed": sorted(model.fixed),
         "component_names": model.component_names,
         "noise": model.noise,
+        "prior_rows": model.prior_rows,
         "family": _family_document(model.family),
         "binding": _binding_document(model.family.binding),
     }
@@ -165,6 +166,7 @@ def from_document(document: dict[str, Any], path: str | Path = "model") -> Mixtu
             frozenset(document["fixed"]),
             None if names is None else tuple(str(name) for name in names),
             document.get("noise", False),
+            document.get("prior_rows", 0.0),
         )
         if document["binding"] is None:
             return mixture

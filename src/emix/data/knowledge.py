@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,13 +53,15 @@ class Knowledge:
 
 
 def read_labels(labels: Any, *, n_components: int, n_rows: int, table: Table) -> Knowledge:
-    """Labels (n,) as numbers or names, or q (n, K), checked.
+    """Labels (n,) as numbers, names or sets of allowed numbers, or q (n, K), checked.
 
     Raises
     ------
     DataError
         The wrong shape, a label outside 0..K-1, more names than components, or a q that allows no component.
     """
+    if isinstance(labels, list | tuple) and any(isinstance(one, set | frozenset) for one in labels):
+        return Knowledge(q=_allowed(labels, n_components=n_components, n_rows=n_rows, table=table))
     if _n_dimensions(labels) == 2:
         return Knowledge(q=_read_q(labels, n_components=n_components, n_rows=n_rows, table=table))
     given = _single_column(labels, "labels")
@@ -86,6 +89,25 @@ def _check_codes(given: Array, n_components: int, table: Table) -> NDArray[np.in
         row = int(np.argmax(bad))
         raise DataError.label_range(found=f"{given[row]:g}", where=table.where(row), n_components=n_components)
     return codes.astype(np.intp)
+
+
+def _allowed(labels: Sequence[Any], *, n_components: int, n_rows: int, table: Table) -> Array:
+    """Sets of allowed components, single ones, or None where nothing is known, as q of zeros and ones."""
+    if len(labels) != n_rows:
+        raise DataError.shape(what="labels", required=f"({n_rows},)", found=(len(labels),))
+    q = np.zeros((n_rows, n_components))
+    for row, one in enumerate(labels):
+        allowed = one if isinstance(one, set | frozenset) else {-1 if one is None else one}
+        if allowed == {-1}:
+            q[row] = 1.0
+            continue
+        for k in allowed:
+            if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 0 <= k < n_components:
+                raise DataError.label_range(found=repr(k), where=table.where(row), n_components=n_components)
+            q[row, k] = 1.0
+        if not allowed:
+            raise DataError.knowledge(found=[], where=table.where(row))
+    return q
 
 
 def _read_q(labels: Any, *, n_components: int, n_rows: int, table: Table) -> Array:

@@ -11,6 +11,7 @@ from warnings import warn
 
 import numpy as np
 
+from emix.block import Chunk, Expectation
 from emix.centred import CentredMixture, centred, plain
 from emix.data.knowledge import read_labels, read_weights
 from emix.data.source import InMemorySource, make_source, plain_source
@@ -74,8 +75,8 @@ def fit(
     data : array-like, data frame (pandas, polars, pyarrow), dict of columns, list of toss sequences, or a path
         One row per draw. NaN, null and None are missing.
     labels : array-like of shape (n,) or (n, K), optional
-        Known components, as numbers 0..K-1 or names, -1 or missing where unknown; or q >= 0, which multiplies
-        p(z = k) for each row.
+        Known components, as numbers 0..K-1 or names, -1 or missing where unknown; a list with a set of the allowed
+        numbers for some rows; or q >= 0, which multiplies p(z = k) for each row.
     sample_weight : array-like of shape (n,), optional
         Weight 3 equals the row three times; 0 leaves it out.
     start : Mixture, list of Mixture, array-like of shape (n,) or (n, K), or str, optional
@@ -140,6 +141,7 @@ def fit(
             model, table, labels=labels, weight=weight, n_jobs=threads, is_seeded=is_seeded(model, start)
         )
         rows, source = source, source.collapsed().prepared_for(model.family)
+        model = _with_prior(model, source)
         sample = source.sample(SAMPLE_ROWS, seed) if is_seeded(model, start) else source
         starts = make_starts(model, rows, sample, table, start, n_init=n_init, seed=seed)
     try:
@@ -157,6 +159,20 @@ def _with_binding_of(model: Mixture, start: Any) -> Mixture:
     if not isinstance(first, Mixture) or first.family.name != model.family.name or model.family.binding is not None:
         return model
     return replace(model, family=replace(model.family, binding=first.family.binding))
+
+
+def _with_prior(model: Mixture, source: InMemorySource) -> Mixture:
+    """With what the model's prior is made of, where it has one."""
+    if not model.prior_rows:
+        return model
+    if not model.family.is_linear(is_complete=source.is_complete):
+        requirement = "a family whose sums do not depend on its parameters (MultivariateNormal has `prior`)"
+        raise ModelError.argument(name="prior_rows", requirement=requirement, found=model.family.name)
+
+    def summed(chunk: Chunk) -> Expectation:
+        return Expectation(model.sum_statistics(chunk, chunk.weight[None]), 0.0)
+
+    return model.with_prior_of(source.sum_over_chunks(summed).statistics[0])
 
 
 def prepare(
@@ -268,7 +284,7 @@ def _needs_centring(run: EMResult, source: InMemorySource, rule: StoppingRule) -
     model = run.model
     if not isinstance(model, Mixture) or isinstance(model, CentredMixture) or not model.family.can_be_centred:
         return False
-    if model.has_noise:
+    if model.has_noise or model.prior_rows:
         return False
     if run.stop_reason is StopReason.DEGENERATE:
         return is_believed(run.collapsed_weight, source)
