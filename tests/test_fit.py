@@ -378,3 +378,17 @@ def test_a_model_of_ones_own_is_weighted():
     repeated = fit(Linkage(0.5), COUNTS * 2, stop="iterations", max_iter=5)
     assert_allclose(weighted.model.p, repeated.model.p, rtol=1e-13)
     assert_allclose(weighted.log_likelihood, repeated.log_likelihood, rtol=1e-13)
+
+
+def test_large_tables_of_categories_are_held_as_small_integers(monkeypatch):
+    rng = np.random.default_rng(0)
+    z = rng.integers(0, 2, 3000)
+    x = np.where(rng.random((3000, 5)) < 0.7, z[:, None] * 2, rng.integers(0, 4, (3000, 5))).astype(object)
+    x[rng.random(x.shape) < 0.1] = None
+    found = []
+    for limit in (np.inf, 1):
+        monkeypatch.setattr("emix.data.encode.COMPACT_FROM", limit)
+        monkeypatch.setattr("emix.data.source.COMPACT_FROM", limit)
+        result = fit(Mixture(Categorical(), 2), x, random_state=0, n_init=3)
+        found.append((result.log_likelihood, emix.predict(result.model, x).tolist(), result.n_iter, result.total_weight))
+    assert found[0] == found[1]

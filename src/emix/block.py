@@ -40,6 +40,18 @@ def safe_log1m(p: Array) -> Array:
     return np.where(below, np.log1p(-np.where(below, p, 0.0)), LOG_ZERO)
 
 
+def as_cells(x: NDArray[Any]) -> Array:
+    """Cells as float64 with NaN where missing; whole-number codes, of which a negative one is missing, too."""
+    if x.dtype.kind != "i":
+        return np.ascontiguousarray(x, dtype=np.float64)
+    return np.where(x < 0, np.nan, x)
+
+
+def is_missing(x: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which cells are missing: NaN, or a negative code."""
+    return np.asarray(x < 0) if x.dtype.kind == "i" else np.isnan(x)
+
+
 def updated(instance: T, **values: Any) -> T:
     """`dataclasses.replace` for values that are right by construction: nothing is converted, nothing is checked.
 
@@ -173,7 +185,8 @@ class Chunk:
     Attributes
     ----------
     x : ndarray of shape (B, d)
-        The cells, float64 or float32; NaN is missing, a categorical cell is its level's code.
+        The cells, float64 or float32; NaN is missing, a categorical cell is its level's code. Of large tables of
+        categories these are small integers, and a negative one is missing.
     weight : ndarray of shape (B,)
         Row weights, all positive.
     start : int
@@ -215,7 +228,7 @@ class Chunk:
     @property
     def cells(self) -> Array:
         """`x` as float64: widened here, chunk by chunk, and never as a whole."""
-        return np.ascontiguousarray(self.x, dtype=np.float64)
+        return as_cells(self.x)
 
     def log_knowledge(self, n_components: int) -> Array | None:
         """Log q as (K, B), or None where nothing is known."""

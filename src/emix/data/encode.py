@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emix.block import CHUNK_ROWS, Array, Level, Schema, Summary
+from emix.block import CHUNK_ROWS, Array, Level, Schema, Summary, is_missing
 from emix.data.table import Cells, Table
 from emix.errors import DataError
 from emix.families import Support
@@ -40,6 +40,8 @@ def encode(table: Table, support: Support, *, family: str, schema: Schema | None
     if table.matrix is not None and not support.is_categorical:
         return table.matrix, Schema(names, (None,) * len(names))
     levels: list[tuple[Level, ...] | None] = []
+    if support.is_categorical and table.n_rows * len(names) >= COMPACT_FROM:
+        return _compact(table, names, schema)
     columns = []
     for j, (name, cells) in enumerate(zip(names, table.columns, strict=True)):
         known = None if schema is None else schema.levels[j]
@@ -52,6 +54,23 @@ def encode(table: Table, support: Support, *, family: str, schema: Schema | None
     return _matrix(columns), Schema(names, tuple(levels))
 
 
+COMPACT_FROM = 4_000_000
+"""Cells from which a table of categories is held as small integers."""
+
+
+def _compact(table: Table, names: tuple[str, ...], schema: Schema | None) -> tuple[NDArray[Any], Schema]:
+    """Level codes as the smallest integers that hold them, -1 where missing."""
+    known = [None] * len(names) if schema is None else list(schema.levels)
+    levels = [own or _levels(c, n) for own, c, n in zip(known, table.columns, names, strict=True)]
+    largest = max(len(own) for own in levels)
+    x = np.empty(
+        (table.n_rows, len(names)), dtype=np.int8 if largest < 127 else np.int16 if largest < 32767 else np.int32
+    )
+    for j, (own, cells, name) in enumerate(zip(levels, table.columns, names, strict=True)):
+        x[:, j] = np.nan_to_num(_codes(cells, own, name, table), nan=-1.0)
+    return x, Schema(names, tuple(levels))
+
+
 def check_cells(
     x: NDArray[Any], summary: Summary, support: Support, *, family: str, table: Table, names: tuple[str, ...]
 ) -> None:
@@ -60,7 +79,7 @@ def check_cells(
     The summary of the columns tells whether there is one; only then are the cells looked at one by one.
     """
     if not support.takes_missing and not summary.is_complete:
-        row, column = _first(np.isnan, x)
+        row, column = _first(is_missing, x)
         n_bad = int(summary.n_missing.sum())
         raise DataError.missing(family=family, where=table.where(row), column=names[column], n_bad=n_bad)
     if support.is_categorical:

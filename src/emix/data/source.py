@@ -10,10 +10,23 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from emix.block import CHUNK_ROWS, Array, Chunk, Coding, Expectation, Plan, Schema, Summary, mix, updated
+from emix.block import (
+    CHUNK_ROWS,
+    Array,
+    Chunk,
+    Coding,
+    Expectation,
+    Plan,
+    Schema,
+    Summary,
+    as_cells,
+    is_missing,
+    mix,
+    updated,
+)
 from emix.data.coding import encode as code_cells
 from emix.data.coding import make_coding, make_plan
-from emix.data.encode import check_cells, encode
+from emix.data.encode import COMPACT_FROM, check_cells, encode
 from emix.data.knowledge import Knowledge
 from emix.data.summary import summarize
 from emix.data.table import Table
@@ -85,7 +98,7 @@ class InMemorySource:
         if self.n_rows < COLLAPSE_FROM or (self.knowledge is not None and self.knowledge.labels is None):
             return self
         step = max(1, self.n_rows // SAMPLED)
-        some = hash_rows(np.asarray(self.x[::step], dtype=np.float64))
+        some = hash_rows(as_cells(self.x[::step]))
         if 4 * len(np.unique(some)) > len(some):
             return self
         codes, n_codes = self._codes()
@@ -114,7 +127,9 @@ class InMemorySource:
                 missing = (sizes - 1).astype(np.int64)
                 is_large = self.x.size >= PACK_FROM
                 packed = map_in_order(
-                    lambda part: dispatch.pack(self.x[part], summary.minimum, strides, missing, is_large=is_large),
+                    lambda part: dispatch.pack(
+                        _floats(self.x[part]), summary.minimum, strides, missing, is_large=is_large
+                    ),
                     parts,
                     self.n_jobs,
                 )
@@ -136,7 +151,9 @@ class InMemorySource:
             return self
         known = None if self.knowledge is None else self.knowledge.take(rows)
         positions = rows if self.rows is None else self.rows[rows]
-        return replace(self, x=self.x[rows], weight=self.weight[rows], knowledge=known, rows=positions)
+        x = self.x[rows]
+        x = as_cells(x) if x.dtype.kind == "i" and x.size < COMPACT_FROM else x
+        return replace(self, x=x, weight=self.weight[rows], knowledge=known, rows=positions)
 
     @cached_property
     def chunks(self) -> tuple[Chunk, ...]:
@@ -201,7 +218,7 @@ class InMemorySource:
         if plan is not None and plan.coding is not None:
             codes = code_cells(np.ascontiguousarray(chunk.x[:, plan.columns]), plan.coding, is_large=is_large)
         elif coding is not None:
-            codes = code_cells(chunk.x, coding, is_large=is_large)
+            codes = code_cells(_floats(chunk.x), coding, is_large=is_large)
         return replace(chunk, log_base=base, statistics=T, codes=codes, coding=coding, plan=plan)
 
     def sum_over_chunks(self, fn: Callable[[Chunk], Expectation]) -> Expectation:
@@ -215,7 +232,7 @@ class InMemorySource:
 
     def n_distinct(self, enough: int) -> int:
         """Number of distinct rows, counted no further than `enough`."""
-        some = hash_rows(np.asarray(self.x[: 64 * enough + 1024], dtype=np.float64))
+        some = hash_rows(as_cells(self.x[: 64 * enough + 1024]))
         found = len(np.unique(some))
         return found if found >= enough or len(some) == self.n_rows else len(np.unique(self.row_hash))
 
@@ -224,7 +241,7 @@ class InMemorySource:
 
         Rounded, so that the order in which the moments were summed does not decide between equally near centres.
         """
-        points = family.coordinates(np.asarray(self.x, dtype=np.float64))
+        points = family.coordinates(as_cells(self.x))
         moments = summarize(points, self.weight)
         scale = np.sqrt(np.where(moments.variance > 0, moments.variance, 1.0))
         standard = (points - moments.mean) / scale
@@ -235,11 +252,16 @@ class InMemorySource:
         return None if self.knowledge is None else self.knowledge.responsibilities(self.n_components)
 
 
+def _floats(x: NDArray[Any]) -> NDArray[Any]:
+    """Codes as numbers that know what is missing; numbers as they are."""
+    return as_cells(x) if x.dtype.kind == "i" else x
+
+
 def hash_rows(x: Array) -> NDArray[np.uint64]:
     """64 bits per row (n, d) that depend on nothing but its cells; equal for equal rows."""
     h = np.zeros(len(x), dtype=np.uint64)
     for column in x.T:
-        cells = column.astype(np.float64) + 0.0  # -0.0 becomes 0.0
+        cells = as_cells(column) + 0.0  # -0.0 becomes 0.0
         bits = np.where(np.isnan(cells), np.nan, cells).view(np.uint64)
         h = mix(h ^ (bits + np.uint64(0x9E3779B97F4A7C15)))
     return h
@@ -346,7 +368,7 @@ def says_nothing(x: Array, family: Family) -> NDArray[np.bool_]:
     silent = np.ones(len(x), dtype=np.bool_)
     schema = Schema(tuple("" for _ in x.T), (None,) * x.shape[1])
     for one, group in _parts(family, schema):
-        missing = np.isnan(x[:, group])
+        missing = is_missing(x[:, group])
         silent &= missing.any(axis=1) if one.support.missing_is_joint else missing.all(axis=1)
     return silent
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emix.block import Array, Chunk, Expectation, Schema
+from emix.block import Array, Chunk, Expectation, Schema, as_cells
 from emix.centred import well_conditioned
 from emix.data.knowledge import read_labels, read_weights
 from emix.data.source import InMemorySource, make_source, says_nothing
@@ -158,7 +158,7 @@ def impute(model: Mixture, data: Any, *, draws: int | None = None, random_state:
     """
     model, source = prepared(model, data)
     resp = np.concatenate([_responsibilities(model, chunk) for chunk in source.chunks])
-    x = np.asarray(source.x, dtype=np.float64)
+    x = as_cells(source.x)
     if draws is None:
         parts = [
             np.einsum("nk,knj->nj", resp[c.start : c.start + len(c.x)], model.family.conditional_means(c.cells))

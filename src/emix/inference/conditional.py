@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from emix.block import Array, Schema
+from emix.block import Array, Schema, as_cells
 from emix.data.table import read_table
 from emix.errors import ImpossibleRowError, ModelError
 from emix.families import Binding
@@ -291,7 +291,7 @@ def _binding_of(model: Mixture, keep: list[int]) -> Binding:
 
 def _matrix(model: Mixture, data: Any) -> Array:
     """The cells that the model reads, (n, d)."""
-    return np.asarray(prepared(model, data)[1].x, dtype=np.float64)
+    return as_cells(prepared(model, data)[1].x)
 
 
 def _cell(value: Any, name: str) -> list[Any]:
