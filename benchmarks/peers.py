@@ -71,7 +71,7 @@ def items(x: np.ndarray, start: np.ndarray, *, iterations: int) -> dict[str, Run
     def stepmix() -> float:
         model = StepMix(
             n_components=len(start),
-            measurement="binary",
+            measurement="binary_nan" if np.isnan(x).any() else "binary",
             max_iter=iterations,
             abs_tol=0.0,
             rel_tol=0.0,

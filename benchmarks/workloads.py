@@ -58,8 +58,8 @@ def gaussian(n: int, d: int, K: int, kind: str) -> Callable[[bool], Workload]:
     return make
 
 
-def items(n: int, d: int, K: int) -> Callable[[bool], Workload]:
-    """Binary items, 50 iterations from one start."""
+def items(n: int, d: int, K: int, missing: float = 0.0) -> Callable[[bool], Workload]:
+    """Binary items, a share of them missing, 50 iterations from one start."""
 
     def make(tiny: bool) -> Workload:
         rows = n // 1000 if tiny else n
@@ -69,10 +69,12 @@ def items(n: int, d: int, K: int) -> Callable[[bool], Workload]:
             p, z = rng.uniform(0.2, 0.8, (K, d)), rng.integers(0, K, rows)
             x = (rng.random((rows, d)) < p[z]).astype(float)
             start = rng.uniform(0.3, 0.7, (K, d))
+            x[rng.random(x.shape) < missing] = np.nan
             ours = _fit(emix.Mixture(emix.Bernoulli(start)), x, stop="iterations", max_iter=50)
             return {"emix": ours, **peers.items(x, start, iterations=50)}
 
-        return Workload(f"{d} binary items, {n:,} rows, K={K}, 50 iterations", contenders)
+        holes = f", {missing:.0%} missing" if missing else ""
+        return Workload(f"{d} binary items, {n:,} rows{holes}, K={K}, 50 iterations", contenders)
 
     return make
 
@@ -127,6 +129,42 @@ def small(name: str, x: Callable[[], np.ndarray], K: int) -> Callable[[bool], Wo
     return make
 
 
+def mixed(tiny: bool) -> Workload:
+    """A table of three kinds of columns, a tenth missing: a whole fit, starts included."""
+    n, K = (3_000 if tiny else 1_000_000), 5
+
+    def contenders() -> dict[str, Run]:
+        rng = np.random.default_rng(0)
+        z, table, families = rng.integers(0, K, n), {}, {}
+        for j in range(3):
+            table[f"n{j}"], families[f"n{j}"] = rng.normal(0, 2, K)[z] + rng.normal(size=n), emix.Normal()
+        for j in range(2):
+            table[f"p{j}"], families[f"p{j}"] = rng.poisson(rng.uniform(1, 10, K)[z]).astype(float), emix.Poisson()
+        for j in range(3):
+            edges = np.cumsum(rng.dirichlet(np.ones(4), K), axis=1)[:, :-1]
+            table[f"c{j}"], families[f"c{j}"] = (rng.random((n, 1)) > edges[z]).sum(1).astype(float), emix.Categorical()
+        for cells in table.values():
+            cells[rng.random(n) < 0.1] = np.nan
+        return {"emix": _fit(emix.Mixture(emix.Columns(families), K), table, random_state=0)}
+
+    return Workload("3 normal, 2 Poisson, 3 categorical columns, 1,000,000 rows, 10% missing, K=5, a fit", contenders)
+
+
+def answers(tiny: bool) -> Workload:
+    """A large survey: a whole fit, starts included."""
+    n, d, K = (2_000, 20, 5) if tiny else (500_000, 200, 5)
+
+    def contenders() -> dict[str, Run]:
+        rng = np.random.default_rng(0)
+        z, edges = rng.integers(0, K, n), np.cumsum(rng.dirichlet(np.full(4, 2.0), (K, d)), axis=2)[:, :, :-1]
+        x = np.empty((n, d), dtype=np.int8)
+        for j in range(d):
+            x[:, j] = (rng.random((n, 1)) > edges[z, j]).sum(axis=1)
+        return {"emix": _fit(emix.Mixture(emix.Categorical(), K), x, random_state=0)}
+
+    return Workload("200 items of 4 levels, 500,000 rows, K=5, a fit", contenders)
+
+
 def three_coins(tiny: bool) -> Workload:
     """Ten tosses and three coins; nobody else has this model, so its time stands alone."""
 
@@ -153,7 +191,10 @@ def _all() -> Iterator[Callable[[bool], Workload]]:
         yield gaussian(n, d, K, "full")
     yield gaussian(1_000_000, 16, 16, "diag")
     yield items(100_000, 20, 4)
+    yield items(100_000, 20, 4, 0.2)
     yield items(1_000_000, 10, 3)
+    yield answers
+    yield mixed
     yield counts
     yield overlapping
     yield small("iris, K=3, full", _iris, 3)

@@ -12,7 +12,7 @@ def test_every_workload_runs_against_scikit_learn_at_least():
     out = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     rows = [line for line in out.splitlines() if line.startswith("|")][2:]
     named = [row for row in rows if not row.startswith("|  |")]
-    assert len(named) == 13
+    assert len(named) == 16
     assert all("| emix |" in row for row in named)
     assert sum("scikit-learn" in row for row in rows) >= 9
     assert "nan" not in out
