@@ -66,6 +66,8 @@ def meaning(name: str, x: np.ndarray, case: Case) -> np.ndarray:
         return np.zeros(len(x))
     if name.endswith(" > 0"):
         return (cell(name.removesuffix(" > 0")) > 0).astype(float)
+    if name == "rows x log scale":  # of a Weibull scale of 1: nothing is known of it yet
+        return np.zeros(len(x))
     if name.startswith("rows") or name == "sum of u":
         return np.ones(len(x))
     if name == "sum of log u":  # of a Student-t row of which nothing is known yet

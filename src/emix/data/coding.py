@@ -40,7 +40,7 @@ def is_codable(family: Family, summary: Summary) -> bool:
     """Whether the cells are whole numbers, and of few different values where they can be had otherwise."""
     if summary.n_fractional.any() or summary.n_infinite.any():
         return False
-    return family.tile() is None or bool((summary.maximum - summary.minimum < CODES).all())
+    return family.support.is_categorical or bool((summary.maximum - summary.minimum < CODES).all())
 
 
 def make_plan(family: Columns, summary: Summary, schema: Schema, n_components: int) -> Plan | None:

@@ -162,7 +162,7 @@ def _damping(d: Array, uf: Array, target: float) -> float:
 
     By bisection of its logarithm on plain numbers: there are at most ten, for which NumPy's calls cost more.
     """
-    pairs = [(a * a, (a * u) ** 2) for a, u in zip(d.tolist(), uf.tolist(), strict=True)]
+    pairs = [(a * a, (a * u) * (a * u)) for a, u in zip(d.tolist(), uf.tolist(), strict=True)]
     wanted = target * float(((uf / d) ** 2).sum())
     largest = pairs[0][0]
     low, high = math.log(1e-20 * largest), math.log(1e10 * largest)

@@ -21,7 +21,7 @@ from scipy.special import expit, polygamma
 
 from emix.block import Array, Schema, Summary
 from emix.errors import DegenerateError, RootNotFoundError
-from emix.families.base import VARIANCE_FLOOR, Binding, Parameter, Support, Work
+from emix.families.base import RESOLUTION, VARIANCE_FLOOR, Binding, Parameter, Support, Work
 from emix.families.columnwise import ColumnwiseFamily, by_column
 from emix.families.gamma import _log_minus_digamma as log_minus_digamma
 from emix.families.gamma import _slope as gap_slope
@@ -55,7 +55,7 @@ class Beta(ColumnwiseFamily):
     >>> from emix import Beta, Mixture, fit
     >>> x = np.random.default_rng(0).beta(2.0, 5.0, size=(5000, 1))
     >>> fit(Mixture(Beta(), 1), x).model.family.alpha.round(1)
-    array([2.])
+    array([2.1])
     """
 
     alpha: Parameter = None
@@ -151,7 +151,8 @@ class Beta(ColumnwiseFamily):
         m, scale = self._about()
         mean = expit(_logit(m) + line)
         spread, unit = curve - _divergence(line, m), 2 * mean * expit(-_logit(m) - line) / scale**2
-        if self.binding is not None and self.binding.is_own:
+        is_own = self.binding is not None and self.binding.is_own
+        if is_own and (scale > RESOLUTION * np.minimum(m, 1 - m)).all():
             spread = np.maximum(spread, VARIANCE_FLOOR / np.maximum(unit, 1e-300))
         # above NARROW the spread alone says that there is no collapse, and no longer what the mean and the variance are
         is_wide = (unit * spread > VARIANCE_FLOOR) | (spread > NARROW)
@@ -253,7 +254,8 @@ def shapes_from_means(line: Array, curve: Array, m: Array, spread: Array) -> tup
         length = np.minimum(1.0, LONGEST / np.maximum(size, 1e-300))
         for _ in range(60):
             reached = _objective(a * np.exp(length * du), b * np.exp(length * dv), line, curve, m)
-            lost = ~is_last & ~(reached >= value - 1e-11 * (1 + np.abs(value)))
+            noise = 1e-11 * (1 + np.abs(value)) + 64 * EPS * (a + b) * (curve + np.abs(line))
+            lost = ~is_last & ~(reached >= value - noise)
             if not lost.any():
                 break
             length = np.where(lost, length / 2, length)

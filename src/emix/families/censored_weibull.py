@@ -2,14 +2,14 @@
 
 log p(t, e) = e (log k - log t + u) - h    u = k log(t / s), h = exp(u) the cumulative hazard
 with shape k and scale s; e is 1 for an event and 0 for a row censored at t.
-The sums are (1, k, s, e, e u, h, h u, h u^2, |u|^3 (h^(1/2) + h^(3/2))), at each component's own k and s, which they
-carry along. The M-step needs the sum M(x) of h^(1 + x) for a shape (1 + x) k, which they do not tell but bound:
+The sums are (1, k, log s, e, e u, h, h u, h u^2, |u|^3 (h^(1/2) + h^(3/2))), at each component's own k and s, which
+they carry along. The M-step needs the sum M(x) of h^(1 + x) for a shape (1 + x) k, which they do not tell but bound:
     M(x) <= sum h + x sum h u + x^2 / 2 sum h u^2 + |x|^3 / 6 sum |u|^3 (h^(1/2) + h^(3/2)) for |x| <= 1/2
 by Taylor's theorem, since h^(1 + y) lies between h^(1/2) and h^(3/2). The step climbs the log-likelihood with M
 replaced by the bound. Both are equal at x = 0, and so are their derivatives: the log-likelihood never falls, and near
 its maximum the step is Newton's.
 Source: Lawless (2003), Statistical Models and Methods for Lifetime Data, 2nd ed., section 5.2; Lange (2016),
-MM Optimization Algorithms, chapter 4 (steps by bounds).
+MM Optimization Algorithms (steps by bounds).
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ from emix.families.base import VARIANCE_FLOOR, Parameter, Work
 from emix.families.censored import CensoredFamily
 from emix.spaces import POSITIVE
 
-LARGEST = 400.0
-"""Logarithm of a hazard beyond which it is cut. A row that a component has any part in has a hazard below 1e25."""
+LARGEST = 200.0
+"""Logarithm of a scale at most, and of a hazard beyond which it is cut: where a component has any part in a row, the
+row's hazard is below 1e25."""
 FARTHEST = 0.5
 """By which share a shape may change in one step: the bound holds no further."""
 HALVINGS = 60
@@ -97,7 +98,7 @@ class CensoredWeibull(CensoredFamily):
     def statistic_names(self) -> tuple[str, ...]:
         own = ("", " x log hazard", " x log hazard x log hazard")
         events = f"sum of {self._words[1]}"
-        first = ("rows", "rows x shape", "rows x scale", events, f"{events} x log hazard")
+        first = ("rows", "rows x shape", "rows x log scale", events, f"{events} x log hazard")
         return (*first, *(f"sum of hazard{more}" for more in own), "sum of remainder of log hazard")
 
     def statistics(self, x: Array, *, is_complete: bool = False) -> Array:
@@ -108,10 +109,10 @@ class CensoredWeibull(CensoredFamily):
         """(K, 9, B): what each row adds under each component."""
         time, ended, seen = self._split(x)
         k, s = shape[:, None], scale[:, None]
-        u = np.clip(k * (np.log(time) - np.log(s)), -LARGEST, LARGEST)
-        h, ones = np.exp(u), np.ones_like(u)
-        remainder = np.abs(u) ** 3 * (np.exp(0.5 * u) + np.exp(1.5 * u))
-        own = [ones, k * ones, s * ones, ended * ones, ended * u, h, h * u, h * u * u, remainder]
+        u = k * (np.log(time) - np.log(s))
+        cut, ones = np.clip(u, -LARGEST, LARGEST), np.ones_like(u)
+        h, remainder = np.exp(cut), np.abs(u) ** 3 * (np.exp(0.5 * cut) + np.exp(1.5 * cut))
+        own = [ones, k * ones, np.log(s) * ones, ended * ones, ended * u, h, h * u, h * u * u, remainder]
         return np.asarray(np.stack(own, axis=1) * seen)
 
     def accumulate(self, x: Array, weighted_resp: Array) -> Array:
@@ -148,9 +149,9 @@ class CensoredWeibull(CensoredFamily):
             error = DegenerateError(f"component {found} has no events: its scale would be infinite.")
             error.component, error.weight = found, float(n[found])
             raise error
-        k, s = sums[:, 1] / n, sums[:, 2] / n
+        k, log_scale = sums[:, 1] / n, sums[:, 2] / n
         if "shape" in self.fixed:
-            return k, s * np.exp(np.log(sums[:, 5] / events) / k)
+            return k, self._scale(log_scale + np.log(sums[:, 5] / events) / k)
         step, hazard = self._step(events, sums[:, 4], sums[:, 5:])
         k = k * (1 + step)
         width = np.pi**2 / 6 / k**2  # the variance of log t
@@ -159,7 +160,24 @@ class CensoredWeibull(CensoredFamily):
             raise DegenerateError.collapsed(
                 component=found, column=self._words[0], ratio=float(width[found]), weight=float(n[found])
             )
-        return k, s * np.exp(np.log(hazard / events) / k)
+        return k, self._scale(log_scale + np.log(hazard / events) / k)
+
+    def _scale(self, logarithm: Array) -> Array:
+        """From its logarithm; that of a component which is held fixed is not looked at.
+
+        Raises
+        ------
+        DegenerateError
+            It is no number any more: next to no events among rows of great weight.
+        """
+        if "scale" in self.fixed:
+            return np.asarray(self.scale)
+        if not (np.abs(logarithm) < LARGEST).all():
+            found = int(np.argmax(np.abs(logarithm)))
+            error = DegenerateError(f"component {found} has next to no events: its scale left the range of numbers.")
+            error.component = found
+            raise error
+        return np.asarray(np.exp(logarithm))
 
     def _step(self, events: Array, rise: Array, sums: Array) -> tuple[Array, Array]:
         """Share by which the shape changes, and the bound on the sum of hazards there; (K,) each.

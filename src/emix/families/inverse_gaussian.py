@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from emix.block import Array, Schema, Summary
 from emix.errors import DegenerateError
-from emix.families.base import VARIANCE_FLOOR, Binding, Parameter, Support, Work
+from emix.families.base import RESOLUTION, VARIANCE_FLOOR, Binding, Parameter, Support, Work
 from emix.families.columnwise import ColumnwiseFamily, by_column
 from emix.families.normal import LOG_2PI, positive_or_one
 from emix.spaces import POSITIVE
@@ -120,7 +120,7 @@ class InverseGaussian(ColumnwiseFamily):
             inverse = curve - excess * (excess / m)
             values["mean"] = m * scale
         if "shape" not in self.fixed:
-            is_own = self.binding is not None and self.binding.is_own
+            is_own = self.binding is not None and self.binding.is_own and bool((self._ratio() > RESOLUTION**2).all())
             if is_own:
                 inverse = np.maximum(inverse, VARIANCE_FLOOR * self._ratio() / m)
             with np.errstate(over="ignore"):
