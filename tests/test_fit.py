@@ -390,5 +390,6 @@ def test_large_tables_of_categories_are_held_as_small_integers(monkeypatch):
         monkeypatch.setattr("emix.data.encode.COMPACT_FROM", limit)
         monkeypatch.setattr("emix.data.source.COMPACT_FROM", limit)
         result = fit(Mixture(Categorical(), 2), x, random_state=0, n_init=3)
-        found.append((result.log_likelihood, emix.predict(result.model, x).tolist(), result.n_iter, result.total_weight))
+        predicted = emix.predict(result.model, x).tolist()
+        found.append((result.log_likelihood, predicted, result.n_iter, result.total_weight))
     assert found[0] == found[1]
