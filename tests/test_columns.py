@@ -228,3 +228,19 @@ def test_kernel_and_twin_agree(monkeypatch, names, known, missing):
     assert_allclose(fast, plain, rtol=1e-12)
     for name, value in found[0].model.parameters.items():
         assert_allclose(value, found[1].model.parameters[name], rtol=1e-9)
+
+
+def test_the_estimator_takes_a_table_as_it_is():
+    table, z = people(missing=0.1)
+    model = emix.MixtureModel(2, random_state=0).fit(read_frame(table))
+    assert {one.column for one in model.assumptions_} == set(table)
+    own = emix.MixtureModel(2, family={"age": Normal(), "city": "categorical"}, random_state=0).fit(read_frame(table))
+    assert own.family_.columns == ("age", "city")
+    agree = (model.predict(read_frame(table)) == z).mean()
+    assert max(agree, 1 - agree) > 0.95
+
+
+def read_frame(table):
+    import pandas as pd
+
+    return pd.DataFrame(table)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
 
-from emix.data.auto import auto_family
+from emix.data.auto import Assumption, assume, auto_family
 from emix.data.knowledge import read_weights
 from emix.data.table import read_table
 from emix.errors import ModelError
 from emix.estimators.base import MixtureEstimator
-from emix.families import Family, MultivariateNormal, parse
+from emix.families import Columns, Family, MultivariateNormal, parse
 from emix.model import Mixture
+
+logger = logging.getLogger("emix")
 
 
 class MixtureModel(MixtureEstimator):
@@ -24,9 +28,10 @@ class MixtureModel(MixtureEstimator):
     ----------
     n_components : int, default=1
         K.
-    family : Family or str, default='auto'
-        Such as `Poisson()` or `'binomial(n_trials=10)'`. 'auto': one numeric column is Normal, several are one
-        MultivariateNormal, true/false columns are Bernoulli, text columns Categorical.
+    family : Family, str, or mapping of columns to families, default='auto'
+        Such as `Poisson()`, `'binomial(n_trials=10)'` or `{"age": Normal(), "city": "categorical"}`. 'auto': one numeric
+        column is Normal, several are one MultivariateNormal, true/false columns are Bernoulli, text columns
+        Categorical; a table of several kinds has a family for each column.
     start, stop, tol, max_iter, n_init, n_jobs, random_state, accelerate
         As in `emix.fit`.
 
@@ -36,6 +41,8 @@ class MixtureModel(MixtureEstimator):
         Mixing proportions.
     family_ : Family
         With its fitted parameters, such as `family_.rate`.
+    assumptions_ : list of Assumption
+        With 'auto' and columns of several kinds: what was assumed of each, and why; also logged.
     log_likelihood_ : float
         Total, weighted, in nats, of the fitted parameters.
     history_ : list of Record
@@ -66,7 +73,7 @@ class MixtureModel(MixtureEstimator):
         self,
         n_components: int = 1,
         *,
-        family: Family | str = "auto",
+        family: Family | str | Mapping[Any, Any] = "auto",
         start: Any = None,
         stop: Any = "aitken",
         tol: float | None = None,
@@ -105,10 +112,12 @@ class MixtureModel(MixtureEstimator):
             raise ModelError.n_components(self.n_components)
         table = self._read(X, self._provisional_family(X), reset=True)
         weight = read_weights(sample_weight, n_rows=table.n_rows, table=table)
-        family = self.family if isinstance(self.family, Family) else None
+        family = self._chosen()
+        self.assumptions_: list[Assumption] = []
         if family is None:
-            text = str(self.family)
-            family = auto_family(table, int(self.n_components), weight) if text == "auto" else parse(text)
+            family, self.assumptions_ = assume(table, int(self.n_components), weight)
+            for one in self.assumptions_:
+                logger.info("assumed %s", one)
         self.result_ = self._run(
             Mixture(family, int(self.n_components)),
             table,
@@ -133,10 +142,19 @@ class MixtureModel(MixtureEstimator):
         self.n_iter_ = self.result_.n_iter
         return self
 
+    def _chosen(self) -> Family | None:
+        """The family that was asked for; None where it is to be chosen from the data."""
+        if isinstance(self.family, Family):
+            return self.family
+        if isinstance(self.family, Mapping):
+            return Columns(self.family)
+        return None if self.family == "auto" else parse(self.family)
+
     def _provisional_family(self, X: Any) -> Family:
         """What X should be checked for, before it is read."""
-        if self.family != "auto":
-            return self.family if isinstance(self.family, Family) else parse(self.family)
+        chosen = self._chosen()
+        if chosen is not None:
+            return chosen
         if hasattr(X, "columns"):
             return auto_family(read_table(X), 1)
         return MultivariateNormal()
@@ -144,6 +162,6 @@ class MixtureModel(MixtureEstimator):
     def __sklearn_tags__(self) -> Any:
         """NaN is allowed where the chosen family takes it."""
         tags = super().__sklearn_tags__()
-        family = parse(self.family) if isinstance(self.family, str) and self.family != "auto" else self.family
-        tags.input_tags.allow_nan = family == "auto" or (isinstance(family, Family) and family.support.takes_missing)
+        family = self._chosen()
+        tags.input_tags.allow_nan = family is None or family.support.takes_missing
         return tags
