@@ -29,8 +29,8 @@ class MixtureModel(MixtureEstimator):
     n_components : int, default=1
         K.
     family : Family, str, or mapping of columns to families, default='auto'
-        Such as `Poisson()`, `'binomial(n_trials=10)'` or `{"age": Normal(), "city": "categorical"}`. 'auto': one numeric
-        column is Normal, several are one MultivariateNormal, true/false columns are Bernoulli, text columns
+        Such as `Poisson()`, `'binomial(n_trials=10)'` or `{"age": Normal(), "city": "categorical"}`. 'auto': one
+        numeric column is Normal, several are one MultivariateNormal, true/false columns are Bernoulli, text columns
         Categorical; a table of several kinds has a family for each column.
     start, stop, tol, max_iter, n_init, n_jobs, random_state, accelerate
         As in `emix.fit`.
