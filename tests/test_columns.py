@@ -244,3 +244,19 @@ def read_frame(table):
     import pandas as pd
 
     return pd.DataFrame(table)
+
+
+def test_a_category_that_the_fit_did_not_see():
+    table = {"city": np.array(["A", "B", "A", "C"] * 20, dtype=object), "age": np.arange(80.0)}
+    new = {"city": np.array(["Z"], dtype=object), "age": np.array([3.0])}
+    known = {"city": np.array([None], dtype=object), "age": np.array([3.0])}
+    for unknown in ("error", "missing"):
+        families = {"city": Categorical(unknown=unknown), "age": Normal()}
+        model = fit(Mixture(Columns(families), 2), table, random_state=0).model
+        if unknown == "missing":
+            assert_array_equal(emix.score_samples(model, new), emix.score_samples(model, known))
+        else:
+            with pytest.raises(emix.DataError, match=r"(?s)'city'.*'Z' in row 0"):
+                emix.score_samples(model, new)
+    with pytest.raises(emix.ModelError, match="unknown categories"):
+        Categorical(unknown="guess")

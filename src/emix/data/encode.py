@@ -41,13 +41,13 @@ def encode(table: Table, support: Support, *, family: str, schema: Schema | None
         return table.matrix, Schema(names, (None,) * len(names))
     levels: list[tuple[Level, ...] | None] = []
     if support.is_categorical and table.n_rows * len(names) >= COMPACT_FROM:
-        return _compact(table, names, schema)
+        return _compact(table, names, schema, support)
     columns = []
     for j, (name, cells) in enumerate(zip(names, table.columns, strict=True)):
         known = None if schema is None else schema.levels[j]
         if support.is_categorical:
             known = known if known is not None else _levels(cells, name)
-            columns.append(_codes(cells, known, name, table))
+            columns.append(_codes(cells, known, name, table, support))
         else:
             columns.append(_numbers(cells, name, family, table))
         levels.append(known)
@@ -58,7 +58,9 @@ COMPACT_FROM = 4_000_000
 """Cells from which a table of categories is held as small integers."""
 
 
-def _compact(table: Table, names: tuple[str, ...], schema: Schema | None) -> tuple[NDArray[Any], Schema]:
+def _compact(
+    table: Table, names: tuple[str, ...], schema: Schema | None, support: Support
+) -> tuple[NDArray[Any], Schema]:
     """Level codes as the smallest integers that hold them, -1 where missing."""
     known = [None] * len(names) if schema is None else list(schema.levels)
     levels = [own or _levels(c, n) for own, c, n in zip(known, table.columns, names, strict=True)]
@@ -67,7 +69,7 @@ def _compact(table: Table, names: tuple[str, ...], schema: Schema | None) -> tup
         (table.n_rows, len(names)), dtype=np.int8 if largest < 127 else np.int16 if largest < 32767 else np.int32
     )
     for j, (own, cells, name) in enumerate(zip(levels, table.columns, names, strict=True)):
-        x[:, j] = np.nan_to_num(_codes(cells, own, name, table), nan=-1.0)
+        x[:, j] = np.nan_to_num(_codes(cells, own, name, table, support), nan=-1.0)
     return x, Schema(names, tuple(levels))
 
 
@@ -175,7 +177,7 @@ def _levels(cells: Cells, name: str) -> tuple[Level, ...]:
     return tuple(sorted(found, key=lambda level: (isinstance(level, str), level)))  # type: ignore[arg-type]
 
 
-def _codes(cells: Cells, levels: tuple[Level, ...], name: str, table: Table) -> Array:
+def _codes(cells: Cells, levels: tuple[Level, ...], name: str, table: Table, support: Support) -> Array:
     code_of = {level: float(code) for code, level in enumerate(levels)}
     if cells.dtype != object:
         distinct, inverse = np.unique(cells, return_inverse=True)
@@ -187,10 +189,10 @@ def _codes(cells: Cells, levels: tuple[Level, ...], name: str, table: Table) -> 
     codes = np.empty(len(values))
     for i, value in enumerate(values):
         level = _plain(value)
-        if level is not None and level not in code_of:
+        if level is not None and level not in code_of and not support.unknown_is_missing:
             row = int(np.argmax(inverse == i))
             raise DataError.unknown_level(found=value, where=table.where(row), column=name, levels=levels)
-        codes[i] = np.nan if level is None else code_of[level]
+        codes[i] = np.nan if level is None else code_of.get(level, np.nan)
     return codes[inverse]
 
 

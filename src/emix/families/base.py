@@ -42,6 +42,8 @@ class Support:
     upper: float = np.inf
     is_whole: bool = False
     is_categorical: bool = False
+    unknown_is_missing: bool = False
+    """A category that the fit did not see counts as missing, instead of being refused."""
     min_columns: int = 1
     max_columns: int | None = None
     takes_missing: bool = True

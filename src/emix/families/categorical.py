@@ -27,14 +27,27 @@ class Categorical(Family):
     ----------
     probabilities : array-like of shape (K, n_levels), or a list with one such array per column, optional
         Rows sum to 1. Levels are in sorted order; the columns and levels are in `binding.schema`.
+    unknown : {'error', 'missing'}, default='error'
+        What a category is that the fit did not see: refused by row and column, or as good as a missing cell.
     """
 
     probabilities: Parameter = None
+    unknown: str = "error"
 
     name = "categorical"
     is_additive = True
     spaces = {"probabilities": SIMPLEX}
-    support = Support("labels", is_categorical=True)
+
+    def __post_init__(self) -> None:
+        if self.unknown not in ("error", "missing"):
+            raise ModelError.choice(
+                what="treatment of unknown categories", found=self.unknown, available=("error", "missing")
+            )
+        super().__post_init__()
+
+    @property
+    def support(self) -> Support:
+        return Support("labels", is_categorical=True, unknown_is_missing=self.unknown == "missing")
 
     def _as_parameter(self, name: str, value: Any, space: Space) -> Any:
         if isinstance(value, list | tuple) and value and all(np.ndim(one) == 2 for one in value):
