@@ -8,7 +8,7 @@ import pytest
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
-@pytest.mark.parametrize("name", ["film_ratings", "crowd_labels", "missing_cells"])
+@pytest.mark.parametrize("name", ["film_ratings", "crowd_labels", "latent_classes", "missing_cells"])
 def test_examples_run(name, capsys):
     runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
     out = capsys.readouterr().out

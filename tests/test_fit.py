@@ -393,3 +393,12 @@ def test_large_tables_of_categories_are_held_as_small_integers(monkeypatch):
         predicted = emix.predict(result.model, x).tolist()
         found.append((result.log_likelihood, predicted, result.n_iter, result.total_weight))
     assert found[0] == found[1]
+
+
+def test_a_level_of_rows_without_weight_is_no_level():
+    x = np.array(["a", "b", "a", "c"] * 10, dtype=object)
+    weight = np.where(x == "c", 0.0, 1.0)
+    result = fit(Mixture(Categorical(), 1), x, sample_weight=weight)
+    assert result.model.family.binding.schema.levels == (("a", "b"),)
+    assert result.n_free_parameters == 1
+    assert_allclose(result.model.family.probabilities, [[2 / 3, 1 / 3]], rtol=1e-12)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     )
     from emix.estimators import (
         GaussianMixture,
+        LatentClassAnalysis,
         MixtureModel,
     )
     from emix.families import (
@@ -62,12 +63,17 @@ if TYPE_CHECKING:
     )
     from emix.inference import (
         Merging,
+        TableFit,
+        bivariate_residuals,
         condition,
         interval_probability,
         marginal,
         merge_components,
         predict_given,
+        responsibilities_frame,
         separation,
+        table_fit,
+        to_frame,
     )
     from emix.model import (
         Mixture,
@@ -89,14 +95,17 @@ _HOMES = {
         "ConvergenceWarning DataError DegenerateError EmixError EmixWarning FileError FitError "
         "InvariantError ModelError "
     ),
-    "emix.estimators": "GaussianMixture MixtureModel",
+    "emix.estimators": "GaussianMixture LatentClassAnalysis MixtureModel",
     "emix.families": (
         "Bernoulli Beta Binomial Categorical CensoredExponential CensoredWeibull Columns ConjugatePrior Exponential "
         "FactorAnalytic Gamma Geometric InverseGaussian LogNormal Multinomial MultivariateNormal "
         "NegativeBinomial Normal Poisson StudentT TruncatedPoisson VonMises ZeroInflatedPoisson "
     ),
     "emix.fitting": "EStep e_step fit impute predict responsibilities sample score_samples",
-    "emix.inference": "Merging condition interval_probability marginal merge_components predict_given separation",
+    "emix.inference": (
+        "Merging TableFit bivariate_residuals condition interval_probability marginal merge_components "
+        "predict_given responsibilities_frame separation table_fit to_frame "
+    ),
     "emix.model": "Mixture",
     "emix.persistence": "load save",
     "emix.results": "FitResult StopReason",
@@ -144,6 +153,7 @@ __all__ = [
     "Geometric",
     "InvariantError",
     "InverseGaussian",
+    "LatentClassAnalysis",
     "LogNormal",
     "Merging",
     "Mixture",
@@ -156,9 +166,11 @@ __all__ = [
     "Poisson",
     "StopReason",
     "StudentT",
+    "TableFit",
     "TruncatedPoisson",
     "VonMises",
     "ZeroInflatedPoisson",
+    "bivariate_residuals",
     "condition",
     "e_step",
     "fit",
@@ -170,8 +182,11 @@ __all__ = [
     "predict",
     "predict_given",
     "responsibilities",
+    "responsibilities_frame",
     "sample",
     "save",
     "score_samples",
     "separation",
+    "table_fit",
+    "to_frame",
 ]

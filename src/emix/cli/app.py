@@ -78,8 +78,8 @@ FamilyOption = Annotated[
     str | None,
     typer.Option(
         help='E.g. `poisson`, `normal`, `categorical`, `"binomial(n_trials=10)"`; or for single columns, '
-        "`income=lognormal,age=normal`. Default: from the columns; several numeric columns are one multivariate_normal, "
-        "a table of several kinds has a family for each column, toss files are binomial."
+        "`income=lognormal,age=normal`. Default: from the columns; several numeric columns are one "
+        "multivariate_normal, a table of several kinds has a family for each column, toss files are binomial."
     ),
 ]
 Covariance = Annotated[

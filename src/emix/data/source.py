@@ -309,6 +309,9 @@ def make_source(
         raise DataError.no_rows("the data that count: all rows are without an observed cell")
     if not counts.all():
         source = source.take(np.flatnonzero(counts))
+        if family.binding is None:
+            source = _with_levels_that_occur(source)
+            schema = source.schema
         parts = [
             summarize(source.x[:, group], source.weight, with_logs=_needs_logs(one), n_jobs=n_jobs)
             for one, group in _parts(family, schema)
@@ -317,6 +320,24 @@ def make_source(
     for one, group in _parts(family, schema):
         _check_columns(source, one, range(*group.indices(len(schema.names))))
     return source
+
+
+def _with_levels_that_occur(source: InMemorySource) -> InMemorySource:
+    """Without the levels that only rows hold which were left out: they would be parameters that nothing tells."""
+    x, levels = source.x, list(source.schema.levels)
+    for j, known in enumerate(levels):
+        if known is None:
+            continue
+        column = as_cells(x[:, j])
+        used = np.unique(column[~np.isnan(column)]).astype(np.intp)
+        if 0 < len(used) < len(known):
+            code = np.full(len(known), -1)
+            code[used] = np.arange(len(used))
+            x = x.copy() if x is source.x else x
+            seen = ~np.isnan(column)
+            x[seen, j] = code[column[seen].astype(np.intp)]
+            levels[j] = tuple(known[i] for i in used)
+    return replace(source, x=x, schema=Schema(source.schema.names, tuple(levels)))
 
 
 def _read(table: Table, family: Family, weight: Array, n_jobs: int) -> tuple[NDArray[Any], Schema, Summary]:
