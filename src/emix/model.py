@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from emix.block import Array, Chunk, Coding, Expectation, Patterns, Plan, Schema, Summary, safe_log, updated
 from emix.errors import ImpossibleRowError, ModelError
-from emix.families import Family, Work
+from emix.families import Bernoulli, Family, Work
 from emix.kernels import dispatch, reference
+from emix.kernels.dispatch import SparseCoefficients, SparseRows
 from emix.kernels.tiles import Tile
 from emix.latent import IndependentDraws
 
@@ -236,7 +237,9 @@ class Mixture:
 
     def log_joint(self, chunk: Chunk) -> Array:
         """Log p(x, z = k) and what is known of the label, (K, B); without the base measure."""
-        if self.family.is_linear(is_complete=chunk.is_complete):
+        if isinstance(chunk.x, SparseRows):
+            log_joint = self._sparse_coefficients.log_joint(chunk.x, self.latent_size)
+        elif self.family.is_linear(is_complete=chunk.is_complete):
             log_joint = self._coefficients[chunk.is_complete] @ self._tile(chunk)
         else:
             log_p = self._with_noise(self.latent.coefficients())
@@ -246,6 +249,9 @@ class Mixture:
 
     def sum_statistics(self, chunk: Chunk, weighted_resp: Array) -> Array:
         """Sum weighted responsibilities (K, B) times T over the rows: (K, 1 + D)."""
+        if isinstance(chunk.x, SparseRows):
+            own = chunk.x.sums(weighted_resp.T).T
+            return self._from_sparse(np.concatenate([weighted_resp.sum(axis=1, keepdims=True), own], axis=1))
         if self.family.is_linear(is_complete=chunk.is_complete):
             return self._unfolded(weighted_resp @ self._tile(chunk).T, chunk.is_complete)
         K = self.latent_size - self.has_noise
@@ -281,13 +287,15 @@ class Mixture:
         ImpossibleRowError
             A row has probability 0 under every component.
         """
+        if isinstance(chunk.x, SparseRows) and len(chunk.x.data) * self.latent_size >= dispatch.COMPILE_FROM:
+            return self._expect_sparse(chunk, chunk.x)
         if chunk.plan is not None:
             return self._expect_mixed(chunk, chunk.plan)
         if chunk.codes is not None and chunk.coding is not None:
             return self._expect_coded(chunk, chunk.codes, chunk.coding)
         if chunk.patterns is not None:
             return self._expect_by_pattern(chunk, chunk.patterns)
-        tile = self.family.tile()
+        tile = None if isinstance(chunk.x, SparseRows) else self.family.tile()
         if chunk.n_source_rows and tile is not None and (chunk.is_complete or tile.takes_holes):
             work = chunk.n_source_rows * self.latent_size * self._coefficients[0].shape[1]
             if work >= dispatch.COMPILE_FROM:
@@ -369,6 +377,24 @@ class Mixture:
             self.latent.coefficients(), patterns, chunk.x, chunk.weight, chunk.labels, log_q
         )
         return self._compiled(chunk, sums, sums.statistics)
+
+    def _expect_sparse(self, chunk: Chunk, x: SparseRows) -> Expectation:
+        """The same for sparse rows: only the stored cells are visited."""
+        log_q = None if chunk.knowledge is None else safe_log(chunk.knowledge)
+        sums = dispatch.expect_sparse(x, chunk.weight, chunk.labels, log_q, self._sparse_coefficients, self.latent_size)
+        return self._compiled(chunk, sums, self._from_sparse(sums.statistics))
+
+    @cached_property
+    def _sparse_coefficients(self) -> SparseCoefficients:
+        """Of the cells that sparse rows store; what a row of zeros pays stands on row 0."""
+        return dispatch.sparse_coefficients(self._coefficients[1], has_zeros=isinstance(self.family, Bernoulli))
+
+    def _from_sparse(self, S: Array) -> Array:
+        """Sums (K, 1 + d) of x over sparse rows -> those of all statistics, (K, 1 + D)."""
+        if not isinstance(self.family, Bernoulli):
+            return self._unfolded(S, is_complete=True)
+        zeros = np.maximum(S[:, :1] - S[:, 1:], 0.0)  # a difference of equal sums may round to below 0
+        return np.concatenate([S, zeros], axis=1)
 
     def _compiled(self, chunk: Chunk, sums: dispatch.Sums, statistics: Array) -> Expectation:
         """From what a kernel summed."""

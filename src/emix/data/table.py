@@ -9,6 +9,7 @@ from typing import Any
 
 import narwhals.stable.v1 as nw
 import numpy as np
+import scipy.sparse
 from numpy.typing import NDArray
 
 from emix.errors import DataError
@@ -34,6 +35,8 @@ class Table:
         The columns are the tosses of sequences of heads (1) and tails (0), NaN beyond the end of a shorter one.
     matrix : ndarray of shape (n, d) or None
         All columns at once, where the user gave a float array: it is read in place and never copied.
+    sparse : scipy.sparse.csr_array of shape (n, d) or None
+        Of a sparse matrix: the rows, without duplicates; `columns` is then empty.
     """
 
     names: tuple[str, ...]
@@ -42,10 +45,13 @@ class Table:
     path: Path | None = None
     is_tosses: bool = False
     matrix: NDArray[Any] | None = None
+    sparse: Any = None
 
     @property
     def n_rows(self) -> int:
         """Number of rows."""
+        if self.sparse is not None:
+            return int(self.sparse.shape[0])
         return len(self.columns[0]) if self.columns else 0
 
     def column(self, name: str) -> Cells:
@@ -87,8 +93,10 @@ class Table:
         return replace(self, names=("heads", "tosses"), columns=counts, is_tosses=False, matrix=None)
 
 
-def read_table(data: Any) -> Table:
+def read_table(data: Any, *, takes_sparse: bool = False) -> Table:
     """Turn an array, a data frame, a dict of columns, a list of toss sequences or a path into a `Table`.
+
+    With `takes_sparse` also a sparse matrix or array of SciPy, of any format.
 
     Raises
     ------
@@ -97,6 +105,8 @@ def read_table(data: Any) -> Table:
     """
     if isinstance(data, Table):
         return data
+    if takes_sparse and scipy.sparse.issparse(data):
+        return _from_sparse(data)
     if isinstance(data, str | Path):
         from emix.data.files import read_file
 
@@ -180,6 +190,22 @@ def _from_series(series: nw.Series[Any]) -> Cells:
     if dtype in (nw.Boolean, nw.String, nw.Categorical, nw.Enum, nw.Object):
         return _cells(np.array(series.to_list() or [], dtype=object), series.name)
     raise DataError.not_plain_numbers(column=str(series.name), kind=str(dtype))
+
+
+def _from_sparse(data: Any) -> Table:
+    if data.ndim != 2:
+        raise DataError.shape(what="data", required="(n_rows, n_columns)", found=data.shape)
+    if data.shape[0] == 0:
+        raise DataError.no_rows()
+    if data.shape[1] == 0:
+        raise DataError.no_columns(data.shape)
+    if data.dtype.kind not in "fiub":
+        raise DataError.not_plain_numbers(column="x0", kind=str(data.dtype))
+    rows = scipy.sparse.csr_array(data)
+    if not rows.has_canonical_format:
+        rows = rows.copy()  # the user's own stays as it is
+        rows.sum_duplicates()
+    return Table(tuple(f"x{j}" for j in range(rows.shape[1])), (), has_names=False, sparse=rows)
 
 
 def _from_array(data: Any) -> Table:

@@ -9,12 +9,14 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.exceptions import ConvergenceWarning as SklearnConvergenceWarning
 from sklearn.utils.validation import _check_feature_names, _check_n_features, check_is_fitted, validate_data
 
 from emix.block import Array
 from emix.data.knowledge import read_weights
+from emix.data.sparse import takes_sparse
 from emix.data.table import Table, from_matrix, read_table
 from emix.errors import ConvergenceWarning
 from emix.families import Family
@@ -40,6 +42,11 @@ class MixtureEstimator(DensityMixin, BaseEstimator):  # type: ignore[misc]
             table = read_table(X)
             _check_n_features(self, np.empty((1, len(table.names))), reset=reset)
             return table
+        if issparse(X) and takes_sparse(family):
+            return read_table(
+                validate_data(self, X, reset=reset, accept_sparse="csr", dtype=None, ensure_all_finite=False),
+                takes_sparse=True,
+            )
         array = validate_data(
             self,
             X,

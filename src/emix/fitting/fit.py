@@ -15,6 +15,7 @@ from emix.block import Chunk, Expectation
 from emix.centred import CentredMixture, centred, plain
 from emix.data.knowledge import read_labels, read_weights
 from emix.data.source import InMemorySource, make_source, plain_source
+from emix.data.sparse import SparseSource, make_sparse_source
 from emix.data.table import Table, read_table
 from emix.em.acceleration import ACCELERATORS, Accelerator
 from emix.em.driver import EMResult, run_em
@@ -73,7 +74,8 @@ def fit(
     model : Mixture, or any object with `expect` and `maximize`
         A specification such as `Mixture(Poisson(), 2)`, or a model with parameters, which is then the start.
     data : array-like, data frame (pandas, polars, pyarrow), dict of columns, list of toss sequences, or a path
-        One row per draw. NaN, null and None are missing.
+        One row per draw. NaN, null and None are missing. Or a sparse matrix of SciPy, for `Bernoulli`, `Poisson` and
+        `Multinomial`: what it does not store is 0.
     labels : array-like of shape (n,) or (n, K), optional
         Known components, as numbers 0..K-1 or names, -1 or missing where unknown; a list with a set of the allowed
         numbers for some rows; or q >= 0, which multiplies p(z = k) for each row.
@@ -130,7 +132,7 @@ def fit(
     n_init = whole_number("n_init", n_init, least=1)
     method = acceleration(accelerate if stop != "iterations" else False)
     threads, seed = n_threads(n_jobs), draw_seed(random_state)
-    table = read_table(data)
+    table = read_table(data, takes_sparse=isinstance(model, Mixture))
     weight = read_weights(sample_weight, n_rows=table.n_rows, table=table)
     if not isinstance(model, Mixture):
         sample = source = plain_source(model, table, weight)
@@ -144,6 +146,8 @@ def fit(
         model = _with_prior(model, source)
         sample = source.sample(SAMPLE_ROWS, seed) if is_seeded(model, start) else source
         starts = make_starts(model, rows, sample, table, start, n_init=n_init, seed=seed)
+        if isinstance(source, SparseSource):  # a sample lacks many columns: what it leads to forbids the other rows
+            sample = source
     try:
         with blas_limited():
             runs = _run(starts, source, sample, rule, max_iter, threads, method, on_iteration)
@@ -191,7 +195,8 @@ def prepare(
     known = None if labels is None else read_labels(labels, n_components=K, n_rows=table.n_rows, table=table)
     if known is not None and known.names is not None:
         model = replace(model, component_names=known.names)
-    source = make_source(table, model.family, n_components=K, knowledge=known, sample_weight=weight, n_jobs=n_jobs)
+    read = make_source if table.sparse is None else make_sparse_source
+    source = read(table, model.family, n_components=K, knowledge=known, sample_weight=weight, n_jobs=n_jobs)
     if is_seeded and not (source.knowledge is not None and source.knowledge.is_everything):
         n_distinct = source.n_distinct(K)
         if n_distinct < K:

@@ -10,8 +10,9 @@ import numpy as np
 from emix.block import Array, updated
 from emix.data.knowledge import read_labels
 from emix.data.source import InMemorySource
+from emix.data.sparse import SparseSource
 from emix.data.table import Table
-from emix.em.starts import METHODS, Pool, distinct_rows, model_from_responsibilities, seeded_responsibilities
+from emix.em.starts import BLUR, METHODS, Pool, distinct_rows, model_from_responsibilities, seeded_responsibilities
 from emix.errors import DataError, DegenerateError, ModelError
 from emix.model import Mixture
 
@@ -62,11 +63,18 @@ def make_starts(
     n_starts = 1 if model.n_components == 1 or is_certain or start == "ward" else n_init
     points = sample.coordinates(model.family)
     pool = distinct_rows(points, sample.weight, sample.row_hash)
-    return [_seeded(model, sample, points, pool, start, index, seed) for index in range(n_starts)]
+    return [_seeded(model, rows, sample, points, pool, start, index, seed) for index in range(n_starts)]
 
 
 def _seeded(
-    model: Mixture, source: InMemorySource, points: Array, pool: Pool, method: str, index: int, seed: int
+    model: Mixture,
+    all_rows: InMemorySource,
+    source: InMemorySource,
+    points: Array,
+    pool: Pool,
+    method: str,
+    index: int,
+    seed: int,
 ) -> Start:
     own_seed = int(np.random.SeedSequence([seed, index]).generate_state(1, np.uint64)[0])
     is_short = method == "short-runs"
@@ -78,6 +86,8 @@ def _seeded(
         resp = np.concatenate([resp, np.full((len(resp), 1), NOISE)], axis=1)
     else:
         resp = seeded_responsibilities(source, points, pool, own_seed, method=method)
+    if isinstance(all_rows, SparseSource):  # each row counts a little: no column is left with probability 0
+        source, resp = all_rows, all_rows.spread(source, resp, BLUR)
     label = f"short run from {method}" if is_short else method
     return _attempt(label, model, source, resp, is_short=is_short)
 

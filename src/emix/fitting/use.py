@@ -12,6 +12,7 @@ from emix.block import Array, Chunk, Expectation, Schema, as_cells
 from emix.centred import well_conditioned
 from emix.data.knowledge import read_labels, read_weights
 from emix.data.source import InMemorySource, make_source, says_nothing
+from emix.data.sparse import log_base_of, make_sparse_source
 from emix.data.summary import summarize
 from emix.data.table import read_table
 from emix.errors import ImpossibleRowError, ModelError
@@ -97,10 +98,9 @@ def score_samples(model: Mixture, data: Any) -> Array:
     DataError
         The data cannot be.
     """
-    model, source = prepared(model, data)
+    model, source = prepared(model, data, takes_sparse=True)
     scores = [
-        reference.log_evidence(model.log_joint(chunk)) + model.family.log_base_measure(chunk.cells)
-        for chunk in source.chunks
+        reference.log_evidence(model.log_joint(chunk)) + log_base_of(chunk, model.family) for chunk in source.chunks
     ]
     return np.concatenate(scores)
 
@@ -113,7 +113,7 @@ def responsibilities(model: Mixture, data: Any, *, labels: Any = None) -> Array:
     DataError
         The data cannot be.
     """
-    model, source = prepared(model, data, labels=labels)
+    model, source = prepared(model, data, labels=labels, takes_sparse=True)
     return np.concatenate([_responsibilities(model, chunk) for chunk in source.chunks])
 
 
@@ -237,16 +237,17 @@ def bind_to_names(model: Mixture, names: tuple[str, ...]) -> Mixture:
 
 
 def prepared(
-    model: Mixture, data: Any, *, labels: Any = None, sample_weight: Any = None
+    model: Mixture, data: Any, *, labels: Any = None, sample_weight: Any = None, takes_sparse: bool = False
 ) -> tuple[Mixture, InMemorySource]:
     """Read rows for a model with parameters, and bind it to them where no fit has."""
     if not model.is_fitted:
         raise ModelError.not_fitted("This mixture")
-    table = read_table(data)
+    table = read_table(data, takes_sparse=takes_sparse)
     K = model.latent_size
     weight = read_weights(sample_weight, n_rows=table.n_rows, table=table)
     known = None if labels is None else read_labels(labels, n_components=K, n_rows=table.n_rows, table=table)
-    source = make_source(table, model.family, n_components=K, knowledge=known, sample_weight=weight, for_fit=False)
+    read = make_source if table.sparse is None else make_sparse_source
+    source = read(table, model.family, n_components=K, knowledge=known, sample_weight=weight, for_fit=False)
     if model.family.binding is None:
         model = model.bind(source.schema, source.summary)
     return well_conditioned(model), source

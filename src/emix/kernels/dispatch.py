@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -22,6 +23,10 @@ TILE_BYTES = 384 * 1024
 """Of one tile: a good part of a core's L2 cache, which the log joint and the responsibilities share."""
 CODED_ROWS = 256
 """Rows of a tile of codes."""
+SPARSE_ROWS = 256
+"""Rows of a tile of sparse rows."""
+PIECE = 500_000
+"""Stored cells that are looked at together outside the kernel: what is computed of them takes 4 MB an array."""
 NO_LABELS = np.zeros(0, dtype=np.int64)
 NO_KNOWLEDGE = np.zeros((0, 0))
 
@@ -35,6 +40,100 @@ class Sums(NamedTuple):
     weight: float
     log_map: float
     impossible: int
+
+
+@dataclass(frozen=True)
+class SparseRows:
+    """Rows of which only some cells are stored, by SciPy's CSR arrays; the others are 0.
+
+    Attributes
+    ----------
+    data, indices : ndarray of shape (n_stored,)
+        The stored cells and their columns.
+    indptr : ndarray of shape (n + 1,)
+        Where each row's cells begin, and the end.
+    n_columns : int
+        d.
+    """
+
+    data: NDArray[Any]
+    indices: NDArray[Any]
+    indptr: NDArray[Any]
+    n_columns: int
+
+    def __len__(self) -> int:
+        return len(self.indptr) - 1
+
+    def part(self, rows: slice) -> SparseRows:
+        """Consecutive rows; their cells are views."""
+        pointers = self.indptr[rows.start : rows.stop + 1]
+        cells = slice(int(pointers[0]), int(pointers[-1]))
+        return SparseRows(self.data[cells], self.indices[cells], pointers - pointers[0], self.n_columns)
+
+    def pieces(self) -> Iterator[tuple[slice, SparseRows]]:
+        """Consecutive rows with about `PIECE` stored cells, and where they are."""
+        step = max(1, len(self) * PIECE // max(len(self.data), 1))
+        for start in range(0, len(self), step):
+            rows = slice(start, min(start + step, len(self)))
+            yield rows, self.part(rows)
+
+    def times(self, columns: Array) -> Array:
+        """Product with columns (d, m): (n, m). SciPy widens the cells for its products, here piece by piece."""
+        return np.concatenate([piece.matrix @ columns for _, piece in self.pieces()])
+
+    def sums(self, weights: Array) -> Array:
+        """Of the rows times weights (n, m): (d, m)."""
+        total = np.zeros((self.n_columns, weights.shape[1]))
+        for rows, piece in self.pieces():
+            total += piece.matrix.T @ weights[rows]
+        return total
+
+    @property
+    def matrix(self) -> Any:
+        """SciPy's array (n, d) over the same memory."""
+        import scipy.sparse  # a tenth of a second that other rows need not wait for
+
+        return scipy.sparse.csr_array((self.data, self.indices, self.indptr), shape=(len(self), self.n_columns))
+
+
+class SparseCoefficients(NamedTuple):
+    """What the stored cells of sparse rows add to the log joint.
+
+    Attributes
+    ----------
+    table : ndarray of shape (1 + d, K rounded up)
+        As from `code_table`; row 0 is the log joint of a row of zeros.
+    certain : ndarray of shape (d, K) or None
+        1 for a one that is certain under a component; None where none is.
+    """
+
+    table: Array
+    certain: Array | None
+
+    def log_joint(self, x: SparseRows, n_components: int) -> Array:
+        """(K, B), by SciPy's product."""
+        log_joint = self.table[0, :n_components, None] + x.times(self.table[1:, :n_components]).T
+        return log_joint if self.certain is None else log_joint + self.log_certain(x).T
+
+    def log_certain(self, x: SparseRows) -> Array:
+        """(B, K): -1e30 for each certain one that a row lacks; whole numbers are subtracted, so that 0 is exactly 0."""
+        assert self.certain is not None
+        return np.asarray(-1e30 * (self.certain.sum(axis=0) - x.times(self.certain)))
+
+
+def sparse_coefficients(coefficients: Array, *, has_zeros: bool) -> SparseCoefficients:
+    """From coefficients (K, 1 + d) of 1 and x; with `has_zeros` (K, 1 + 2 d) of 1, the ones and the zeros of x.
+
+    A one that is certain would add 1e30 to the -1e30 of a row of zeros, and all digits of the others would be lost: it
+    adds nothing instead, and `log_certain` refuses the rows without it.
+    """
+    if not has_zeros:
+        return SparseCoefficients(code_table(coefficients.T), None)
+    ones, zeros = np.split(coefficients[:, 1:], 2, axis=1)
+    certain = zeros < reference.IMPOSSIBLE
+    zeros = np.where(certain, 0.0, zeros)
+    C = np.concatenate([coefficients[:, :1] + zeros.sum(axis=1, keepdims=True), ones - zeros], axis=1)
+    return SparseCoefficients(code_table(C.T), certain.T.astype(np.float64) if certain.any() else None)
 
 
 def expect(
@@ -118,6 +217,30 @@ def expect_codes(
     with interruptible():
         St, sums, bad = compiled().expect_codes(codes, weight, known, log_q, table, n_components, offsets, CODED_ROWS)
     return Sums(St[:, :n_components], sums[0], sums[1], sums[2], sums[3], bad)
+
+
+def expect_sparse(
+    x: SparseRows,
+    weight: Array,
+    labels: NDArray[np.int64] | None,
+    log_q: Array | None,
+    coefficients: SparseCoefficients,
+    n_components: int,
+) -> Sums:
+    """E-step over sparse rows; the statistics of the sums are (K, 1 + d)."""
+    from emix.kernels import sparse
+
+    known = NO_LABELS if labels is None else labels
+    if coefficients.certain is not None:
+        log_q = coefficients.log_certain(x) + (0.0 if log_q is None else log_q)
+    log_q = NO_KNOWLEDGE if log_q is None else log_q
+    data = x.data if x.data.dtype in (np.float64, np.float32) else x.data.astype(np.float64)
+    cells = (data, x.indices, x.indptr)
+    with interruptible():
+        St, sums, bad = sparse.expect_sparse(
+            *cells, weight, known, log_q, coefficients.table, n_components, SPARSE_ROWS
+        )
+    return Sums(St[:, :n_components].T, sums[0], sums[1], sums[2], sums[3], bad)
 
 
 def expect_mixed(
