@@ -348,3 +348,15 @@ def test_the_command_line_never_imports_scikit_learn():
         "assert not any(name.split('.')[0] == 'sklearn' for name in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_families_of_single_columns_add_up(run, file):
+    path = file("m.csv", "a,b,c\n" + "\n".join(f"{i % 7 + 0.5},{i % 5 + 1},{'xyz'[i % 3]}" for i in range(40)))
+    found = json.loads(run("fit", path, "--family", "a=gamma", "--family", "b=poisson", "--seed", 0, "--json").stdout)
+    names = {part["columns"][0]: part["family"]["name"] for part in found["model"]["family"]["parts"]}
+    assert names == {"a": "gamma", "b": "poisson", "c": "categorical"}
+    assert run("fit", path, "--family", "normal", "--family", "poisson").exit_code == 2
+    only = file("w.csv", "a\n1\n2\n3\n")
+    refused = run("fit", only, "--weights", "a")
+    assert refused.exit_code == 2
+    assert "at least one column" in refused.stderr

@@ -402,3 +402,34 @@ def test_a_level_of_rows_without_weight_is_no_level():
     assert result.model.family.binding.schema.levels == (("a", "b"),)
     assert result.n_free_parameters == 1
     assert_allclose(result.model.family.probabilities, [[2 / 3, 1 / 3]], rtol=1e-12)
+
+
+@pytest.mark.parametrize("n_init", [1, 4])
+def test_what_a_sample_did_not_hold_is_not_impossible(n_init):
+    """Starts are made on 10,000 rows; three rows of 30,000 hold a category that is not among them."""
+    rng = np.random.default_rng(0)
+    z, n = rng.integers(0, 2, 30_000), 30_000
+    x = np.where(rng.random((n, 12)) < 0.6, z[:, None] * 3, rng.integers(0, 6, (n, 12)))
+    x[:3, 4] = 7
+    result = fit(Mixture(Categorical(), 2), x, random_state=1, n_init=n_init)
+    assert result.converged
+    levels = result.model.family.binding.schema.levels[4]
+    rare = result.model.family.probabilities[4][:, levels.index(7)]
+    assert_allclose(result.model.mixing_proportions @ rare, 3 / n, rtol=1e-6)
+
+
+def test_a_family_is_no_model_and_the_error_says_what_is():
+    for wrong in (Poisson(), "poisson"):
+        with pytest.raises(ModelError, match=r"Mixture\(Normal\(\), 2\)"):
+            fit(wrong, [1, 2, 3])
+
+
+def test_a_floor_for_variances_serves_tables_that_would_collapse():
+    x = np.random.default_rng(0).normal(size=(12, 2))
+    for seed in range(20):
+        rows = x[np.random.default_rng(seed).permutation(12)[:8]]
+        result = fit(Mixture(MultivariateNormal(variance_floor=0.01), 3), rows, random_state=seed)
+        scale = rows.std(axis=0)
+        values = np.linalg.eigvalsh(result.model.family.covariance / np.outer(scale, scale))
+        assert values.min() >= 0.01 * (1 - 1e-9)
+        assert all(record.gain >= -8 * record.noise for record in result.history[1:])

@@ -350,3 +350,27 @@ def test_responsibilities_of_a_row_with_a_hole_ignore_the_cell():
     x[:, 2] = np.nan
     without = responsibilities(Mixture(family, mixing_proportions=model.mixing_proportions), x[:, :2])
     assert_allclose(responsibilities(model, x), without, rtol=1e-10, atol=1e-14)
+
+
+def test_cells_of_every_kind_are_filled_in():
+    rng = np.random.default_rng(0)
+    n = 400
+    z = rng.integers(0, 2, n)
+    table = {
+        "age": np.where(z, 30.0, 60.0) + rng.normal(size=n),
+        "visits": rng.poisson(np.where(z, 2.0, 9.0)).astype(float),
+        "city": np.where(z, "A", "B").astype(object),
+    }
+    holed = {name: cells.copy() for name, cells in table.items()}
+    for name, start in (("age", 0), ("visits", 20), ("city", 40)):
+        holed[name][start : start + 20] = None if name == "city" else np.nan
+    families = {"age": emix.Normal(), "visits": emix.Poisson(), "city": emix.Categorical()}
+    model = emix.fit(emix.Mixture(emix.Columns(families), 2), holed, random_state=0).model
+    filled = emix.impute(model, holed)
+    assert (filled[40:60, 2] == table["city"][40:60]).mean() > 0.9
+    assert set(filled[:, 2]) == {"A", "B"}
+    assert np.abs(filled[:20, 0].astype(float) - table["age"][:20]).mean() < 5
+    assert_allclose(filled[60:, 0].astype(float), table["age"][60:])
+    draws = emix.impute(model, holed, draws=3, random_state=0)
+    assert draws.shape == (3, n, 3)
+    assert set(draws[:, :, 2].ravel()) == {"A", "B"}

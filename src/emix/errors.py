@@ -132,6 +132,10 @@ class DataError(EmixError, ValueError):
         )
 
     @classmethod
+    def no_columns_beside(cls) -> Self:
+        return cls("at least one column is required to fit.\n  Found none beside those of labels and weights.")
+
+    @classmethod
     def no_rows(cls, what: str = "the data") -> Self:
         return cls(
             f"at least one row is required.\n  Found none in {what}.\n  Check the file or the selection of rows."

@@ -75,7 +75,7 @@ DataArgument = Annotated[Path, typer.Argument(help="CSV, TSV, Parquet, or text w
 ModelArgument = Annotated[Path, typer.Argument(help="A model file, as `emix fit --out` writes it.")]
 Components = Annotated[int, typer.Option("--components", "-k", help="Number of components.")]
 FamilyOption = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
         help='E.g. `poisson`, `normal`, `categorical`, `"binomial(n_trials=10)"`; or for single columns, '
         "`income=lognormal,age=normal`. Default: from the columns; several numeric columns are one "
@@ -137,7 +137,9 @@ def fit(
     """Fit a mixture to a table and say what was found."""
     from emix.cli import commands
 
-    request = commands.Request(data, components, family, covariance, noise, columns, labels, weights, start, fix, seed)
+    request = commands.Request(
+        data, components, commands.one_family(family), covariance, noise, columns, labels, weights, start, fix, seed
+    )
     return commands.fit(
         request, stop=stop, tol=tol, max_iter=max_iter, n_init=n_init, n_jobs=n_jobs, out=out, as_json=json
     )
@@ -210,7 +212,9 @@ def explain(
     """EM made visible: each E-step and M-step as a textbook's worked example."""
     from emix.cli import commands
 
-    request = commands.Request(data, components, family, covariance, noise, columns, labels, weights, start, fix, seed)
+    request = commands.Request(
+        data, components, commands.one_family(family), covariance, noise, columns, labels, weights, start, fix, seed
+    )
     return commands.explain(request, iterations=iterations)
 
 

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import re
 import sys
 import warnings
 from collections.abc import Iterable, Sequence
@@ -28,6 +29,21 @@ from emix.model import Mixture
 from emix.report import explain as explain_report
 from emix.report import profile, text
 from emix.results import StopReason
+
+
+def one_family(given: list[str] | None) -> str | None:
+    """What one or several `--family` say together.
+
+    Raises
+    ------
+    ModelError
+        There are several, and one of them is not for a column.
+    """
+    if not given:
+        return None
+    if len(given) > 1 and not all(re.match(r"[^=()]+=", one.strip()) for one in given):
+        raise ModelError.argument(name="--family", requirement="one family, or several COLUMN=FAMILY", found=given)
+    return ",".join(given)
 
 
 @dataclass(frozen=True)
@@ -61,6 +77,8 @@ class Request:
                     raise DataError.repeated_column(column=name)
             table = table.select(names)
         elif aside:
+            if set(aside) >= set(table.names):
+                raise DataError.no_columns_beside()
             table = table.without(*aside)
         start = parse_start(self.start)
         model = build_model(table, self.components, self.family, self.covariance, self.fix, start, noise=self.noise)

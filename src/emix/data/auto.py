@@ -120,7 +120,7 @@ def _of_column(name: str, cells: Cells) -> Assumption:
             return Assumption(name, None, "a single value")
         return Assumption(name, Categorical(), f"text, {n_distinct} different values")
     numbers = cells.astype(np.float64)
-    return _of_numbers(name, numbers[~np.isnan(numbers)])
+    return _of_numbers(name, numbers[np.isfinite(numbers)])
 
 
 def _of_numbers(name: str, x: NDArray[np.float64]) -> Assumption:

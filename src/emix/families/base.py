@@ -340,6 +340,10 @@ class Family(ABC):
         """
         raise ModelError.argument(name="family", requirement="one whose missing cells have a mean", found=self.name)
 
+    def impute(self, x: Array, resp: Array) -> Array:
+        """Rows (B, d) with each missing cell at its mean given the observed ones, for responsibilities (B, K)."""
+        return np.asarray(np.einsum("nk,knj->nj", resp, self.conditional_means(x)))
+
     def draw_missing(self, x: Array, labels: NDArray[np.intp], rng: np.random.Generator) -> Array:
         """Rows (B, d) with each missing cell drawn given the observed ones and the row's component."""
         return np.where(np.isnan(x), self.sample(labels, rng), x)

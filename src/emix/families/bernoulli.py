@@ -81,6 +81,9 @@ class Bernoulli(Family):
         p = by_column(self.probability)[labels]
         return (rng.random((len(labels), len(self.columns))) < p).astype(np.float64)
 
+    def conditional_means(self, x: Array) -> Array:
+        return np.where(np.isnan(x), by_column(self.probability)[:, None, :], x)
+
     def coordinates(self, x: Array) -> Array:
         return x.sum(axis=1, keepdims=True) if self.shared else x
 

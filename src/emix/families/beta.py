@@ -168,6 +168,9 @@ class Beta(ColumnwiseFamily):
         drawn = rng.beta(self.of_column(self.alpha, labels), self.of_column(self.beta, labels))
         return np.clip(drawn, np.finfo(np.float64).tiny, np.nextafter(1.0, 0.0))  # small shapes draw a rounded 0 or 1
 
+    def cell_means(self) -> Array:
+        return by_column(self.alpha) / (by_column(self.alpha) + by_column(self.beta))
+
     def coordinates(self, x: Array) -> Array:
         return np.asarray(2 * np.arcsin(np.sqrt(x)))
 

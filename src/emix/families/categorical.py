@@ -122,6 +122,11 @@ class Categorical(Family):
             drawn.append((rng.random((len(labels), 1)) > edges).sum(axis=1))
         return np.stack(drawn, axis=1).astype(np.float64)
 
+    def impute(self, x: Array, resp: Array) -> Array:
+        """Rows (B, d) of codes, each missing one the most probable."""
+        likely = np.stack([(resp @ p).argmax(axis=1) for p in self.tables], axis=1)
+        return np.where(np.isnan(x), likely, x)
+
     def coordinates(self, x: Array) -> Array:
         one_hot = self.statistics(x).T
         missing = np.repeat(np.isnan(x), self._sizes(), axis=1)

@@ -301,6 +301,9 @@ class Columns(Family):
     def conditional_means(self, x: Array) -> Array:
         return np.concatenate([family.conditional_means(cells) for family, cells in self._split(x)], axis=2)
 
+    def impute(self, x: Array, resp: Array) -> Array:
+        return np.concatenate([family.impute(cells, resp) for family, cells in self._split(x)], axis=1)
+
     def draw_missing(self, x: Array, labels: NDArray[np.intp], rng: np.random.Generator) -> Array:
         return np.concatenate([family.draw_missing(cells, labels, rng) for family, cells in self._split(x)], axis=1)
 

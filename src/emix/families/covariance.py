@@ -31,7 +31,11 @@ class CovarianceSpace(Space):
     def contains(self, value: Array) -> bool:
         if value.ndim != 3 or value.shape[1] != value.shape[2] or not np.isfinite(value).all():
             return False
-        if not (np.abs(value - value.transpose(0, 2, 1)) <= 1e-8 * np.abs(value)).all():
+        variances = diagonals(value)
+        if not (variances > 0).all():
+            return False
+        size = np.sqrt(variances[:, :, None] * variances[:, None, :])
+        if not (np.abs(value - value.transpose(0, 2, 1)) <= 1e-8 * np.maximum(np.abs(value), 1e-6 * size)).all():
             return False
         try:
             np.linalg.cholesky(value)
@@ -108,5 +112,9 @@ def raw_sums(expected: Array, pivot: Array, A: Array, *, has_products: bool) -> 
 def in_units(covariance: Array, A: Array) -> Array:
     """Covariances (K, d, d) of x as those of y, x = A y."""
     half = np.linalg.inv(A)
-    C = half @ covariance @ half.T
-    return np.asarray((C + C.transpose(0, 2, 1)) / 2)
+    return symmetric(half @ covariance @ half.T)
+
+
+def symmetric(matrices: Array) -> Array:
+    """(K, d, d) without what rounding has put apart."""
+    return np.asarray((matrices + matrices.transpose(0, 2, 1)) / 2)

@@ -61,6 +61,9 @@ class Exponential(ColumnwiseFamily):
     def sample(self, labels: NDArray[np.intp], rng: np.random.Generator, given: Array | None = None) -> Array:
         return rng.exponential(1 / self.of_column(self.rate, labels))
 
+    def cell_means(self) -> Array:
+        return 1 / by_column(self.rate)
+
     def coordinates(self, x: Array) -> Array:
         return np.sqrt(x)
 

@@ -117,6 +117,9 @@ class Gamma(ColumnwiseFamily):
         drawn = rng.gamma(self.of_column(self.shape, labels), 1 / self.of_column(self.rate, labels))
         return np.maximum(drawn, np.finfo(np.float64).tiny)  # a shape near 0 draws values that underflow to 0
 
+    def cell_means(self) -> Array:
+        return by_column(self.shape) / by_column(self.rate)
+
     def coordinates(self, x: Array) -> Array:
         return np.log(x)
 

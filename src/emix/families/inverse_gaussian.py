@@ -138,6 +138,9 @@ class InverseGaussian(ColumnwiseFamily):
         drawn = rng.wald(self.of_column(self.mean, labels), self.of_column(self.shape, labels))
         return np.maximum(drawn, np.finfo(np.float64).tiny)  # a mean far above the shape draws a rounded 0
 
+    def cell_means(self) -> Array:
+        return by_column(self.mean)
+
     def coordinates(self, x: Array) -> Array:
         return np.log(x)
 

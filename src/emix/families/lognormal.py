@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from emix.block import Array, Schema, Summary
 from emix.families.base import Binding, Parameter, Support
+from emix.families.columnwise import by_column
 from emix.families.normal import LocationScaleFamily, positive_or_one
 from emix.kernels.tiles import LOGARITHM
 from emix.spaces import POSITIVE, REAL
@@ -53,6 +54,9 @@ class LogNormal(LocationScaleFamily):
 
     def sample(self, labels: NDArray[np.intp], rng: np.random.Generator, given: Array | None = None) -> Array:
         return rng.lognormal(self.of_column(self.log_mean, labels), np.sqrt(self.of_column(self.log_variance, labels)))
+
+    def cell_means(self) -> Array:
+        return np.asarray(np.exp(by_column(self.log_mean) + by_column(self.log_variance) / 2))
 
     def coordinates(self, x: Array) -> Array:
         return np.log(x)

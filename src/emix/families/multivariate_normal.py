@@ -22,7 +22,15 @@ from scipy.linalg import solve_triangular
 from emix.block import Array, Patterns, Schema, Summary, updated
 from emix.errors import DataError, DegenerateError, ModelError, RootNotFoundError
 from emix.families.base import RESOLUTION, VARIANCE_FLOOR, Binding, Family, Parameter, Support, Work, share
-from emix.families.covariance import CovarianceSpace, MeanSpace, cholesky_pivots, in_units, raw_sums, scatter_about
+from emix.families.covariance import (
+    CovarianceSpace,
+    MeanSpace,
+    cholesky_pivots,
+    in_units,
+    raw_sums,
+    scatter_about,
+    symmetric,
+)
 from emix.families.normal import positive_or_one
 from emix.families.patterns import (
     LOG_2PI,
@@ -394,7 +402,7 @@ class MultivariateNormal(Family):
             values, vectors = np.linalg.eigh(C[is_alive])
             least = self.variance_floor * (1.0 if chosen.is_scale_free else diagonals(ratio).mean())
             values = np.maximum(values, least)[:, None, :]
-            C[is_alive] = (vectors * values) @ vectors.transpose(0, 2, 1)
+            C[is_alive] = symmetric((vectors * values) @ vectors.transpose(0, 2, 1))
         if self.added_variance:
             C = C + np.diag(self.added_variance / unit**2)
         if not is_alive.all():  # as it was where it depends on its own rows alone, else as another of the structure

@@ -186,6 +186,9 @@ class NegativeBinomial(Family):
         mean, size = by_column(self.mean)[labels], by_column(self.size)[labels]
         return np.asarray(rng.poisson(rng.gamma(size) * (mean / size)), dtype=np.float64)
 
+    def cell_means(self) -> Array:
+        return by_column(self.mean)
+
     def coordinates(self, x: Array) -> Array:
         return np.asarray(2 * np.arcsinh(np.sqrt(x)))  # Anscombe: variance about 1 at a size of 1, whatever the mean
 

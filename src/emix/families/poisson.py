@@ -60,6 +60,9 @@ class Poisson(ColumnwiseFamily):
     def sample(self, labels: NDArray[np.intp], rng: np.random.Generator, given: Array | None = None) -> Array:
         return np.asarray(rng.poisson(self.of_column(self.rate, labels)), dtype=np.float64)
 
+    def cell_means(self) -> Array:
+        return by_column(self.rate)
+
     def coordinates(self, x: Array) -> Array:
         return np.asarray(2 * np.sqrt(x))  # Anscombe: variance about 1 whatever the rate
 

@@ -95,6 +95,9 @@ class ZeroInflatedPoisson(ColumnwiseFamily):
         is_structural = rng.random(counts.shape) < self.of_column(self.zero_probability, labels)
         return np.where(is_structural, 0.0, counts)
 
+    def cell_means(self) -> Array:
+        return by_column(self.rate) * (1 - by_column(self.zero_probability))
+
     def coordinates(self, x: Array) -> Array:
         return np.asarray(2 * np.sqrt(x))
 

@@ -71,7 +71,8 @@ def name_of(model: Mixture, k: int) -> str:
 def _empty(model: Mixture, S: Array, n_rows: int) -> list[str]:
     """Components that hold less than a thousandth of an average row."""
     return [
-        f"component {name_of(model, k)} is empty: its expected count is {count:.2g}. Ask for fewer components."
+        f"component {name_of(model, k)} is empty: its expected count is {count:.2g}. "
+        + ("Leave the noise out." if model.has_noise and k == model.latent_size - 1 else "Ask for fewer components.")
         for k, count in enumerate(S[:, 0])
         if count < 1e-3 * S[:, 0].sum() / max(n_rows, len(S))
     ]

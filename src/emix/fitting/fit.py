@@ -22,6 +22,7 @@ from emix.em.driver import EMResult, run_em
 from emix.em.starts import SAMPLE_ROWS
 from emix.em.stopping import Aitken, StoppingRule, stopping_rule
 from emix.errors import ConvergenceWarning, DataError, FitError, ImpossibleRowError, ModelError
+from emix.families import Family
 from emix.fitting.advice import advice, rows_of
 from emix.fitting.starting import Start, is_believed, is_seeded, make_starts
 from emix.model import Mixture, Model
@@ -34,6 +35,8 @@ SHORT_RUN = 10
 """Iterations of a short run: enough for the first, steep part of the climb."""
 TIE = 8
 """Runs within so many times the rounding noise of each other have the same log-likelihood."""
+SPREAD = 0.01
+"""Share of all rows in each component, where a sample had no row of a kind that the others have."""
 CONTINUED_SHARE = 3
 """One in so many short runs is continued to its end."""
 
@@ -127,6 +130,8 @@ def fit(
     >>> result.model.family.probability.round(3)
     array([0.797, 0.52 ])
     """
+    if isinstance(model, Family | str):
+        raise ModelError.argument(name="model", requirement="a Mixture, such as Mixture(Normal(), 2)", found=model)
     rule = stopping_rule(stop, tol)
     max_iter = whole_number("max_iter", max_iter, least=0)
     n_init = whole_number("n_init", n_init, least=1)
@@ -238,9 +243,13 @@ def _run(
                 on_iteration(Pass(index, len(starts), record, model))
 
         accelerator = None if method is None else method()
-        done = run_em(
-            model, rows, stop=rule, max_iter=limit, accelerator=accelerator, resumed=resumed, on_iteration=tell
-        )
+        options: dict[str, Any] = {"stop": rule, "max_iter": limit, "accelerator": accelerator, "on_iteration": tell}
+        try:
+            done = run_em(model, rows, resumed=resumed, **options)
+        except ImpossibleRowError:
+            if not is_sampled or rows is sample or not isinstance(model, Mixture):
+                raise
+            done = run_em(_spread(model, sample, rows), rows, **options)
         if not _needs_centring(done, rows, rule):
             if done.collapsed >= 0:
                 done = replace(done, message=f"{done.message} {rows_of(done.model, done.collapsed, rows)}")
@@ -278,6 +287,17 @@ def _run(
         if any(_has_ended(one) for one in runs):  # else the best all collapsed: give the others their chance
             break
     return runs
+
+
+def _spread(model: Mixture, sample: InMemorySource, source: InMemorySource) -> Mixture:
+    """A model from a sample that knows nothing of what is rare, with a small share of all rows in each component."""
+    S = sample.sum_over_chunks(model.expect).statistics
+
+    def summed(chunk: Chunk) -> Expectation:
+        return Expectation(model.sum_statistics(chunk, chunk.weight[None]), 0.0)
+
+    sums = source.sum_over_chunks(summed).statistics[0]
+    return model.maximize(S + SPREAD * S[:, :1] * sums / sums[0])
 
 
 def _needs_centring(run: EMResult, source: InMemorySource, rule: StoppingRule) -> bool:

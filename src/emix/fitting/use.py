@@ -128,8 +128,8 @@ def predict(model: Mixture, data: Any, *, labels: Any = None) -> NDArray[np.intp
     return np.asarray(responsibilities(model, data, labels=labels).argmax(axis=1))
 
 
-def impute(model: Mixture, data: Any, *, draws: int | None = None, random_state: Any = None) -> Array:
-    """Rows with their missing cells filled in.
+def impute(model: Mixture, data: Any, *, draws: int | None = None, random_state: Any = None) -> NDArray[Any]:
+    """Rows with their missing cells filled in; a missing category by the most probable one, or by a draw.
 
     Parameters
     ----------
@@ -146,6 +146,7 @@ def impute(model: Mixture, data: Any, *, draws: int | None = None, random_state:
     Returns
     -------
     ndarray of shape (n, d), or (draws, n, d)
+        Of objects, with levels as they are in the data, where there are categories.
 
     Raises
     ------
@@ -159,19 +160,27 @@ def impute(model: Mixture, data: Any, *, draws: int | None = None, random_state:
     model, source = prepared(model, data)
     resp = np.concatenate([_responsibilities(model, chunk) for chunk in source.chunks])
     x = as_cells(source.x)
+    levels = source.schema.levels
     if draws is None:
-        parts = [
-            np.einsum("nk,knj->nj", resp[c.start : c.start + len(c.x)], model.family.conditional_means(c.cells))
-            for c in source.chunks
-        ]
-        return np.where(np.isnan(x), np.concatenate(parts), x)
+        parts = [model.family.impute(c.cells, resp[c.start : c.start + len(c.x)]) for c in source.chunks]
+        return decoded(np.where(np.isnan(x), np.concatenate(parts), x), levels)
     rng = np.random.default_rng(draw_seed(random_state))
     edges = np.cumsum(resp, axis=1)[:, :-1]
     completed = []
     for _ in range(whole_number("draws", draws, least=1)):
         labels = (rng.random((len(x), 1)) > edges).sum(axis=1)
         completed.append(model.family.draw_missing(x, labels, rng))
-    return np.stack(completed)
+    return np.stack([decoded(one, levels) for one in completed])
+
+
+def decoded(rows: Array, levels: tuple[Any, ...]) -> NDArray[Any]:
+    """Rows (n, d) with the levels of categories in the place of their codes."""
+    if all(known is None for known in levels):
+        return rows
+    whole = np.empty(rows.shape, dtype=object)
+    for j, known in enumerate(levels):
+        whole[:, j] = rows[:, j] if known is None else [known[int(code)] for code in rows[:, j]]
+    return whole
 
 
 def sample(
@@ -207,13 +216,8 @@ def sample(
         names = tuple(f"x{j}" for j in range(d))
         model = bind_to_names(model, names)
     rows, labels = model.sample(n, rng, column)
-    levels = model.family.binding.schema.levels if model.family.binding is not None else ()
-    if any(one is not None for one in levels):
-        decoded = np.empty(rows.shape, dtype=object)
-        for j, known in enumerate(levels):
-            decoded[:, j] = rows[:, j] if known is None else [known[int(code)] for code in rows[:, j]]
-        return decoded, labels
-    return rows, labels
+    levels = model.family.binding.schema.levels if model.family.binding is not None else (None,)
+    return decoded(rows, levels), labels
 
 
 def _n_columns(model: Mixture) -> int:
