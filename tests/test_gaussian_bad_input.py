@@ -10,10 +10,10 @@ from emix import (
     DataError,
     FactorAnalytic,
     GaussianMixture,
+    Geometric,
     Mixture,
     ModelError,
     MultivariateNormal,
-    Poisson,
     fit,
     impute,
     predict,
@@ -239,6 +239,6 @@ def test_imputation_that_cannot_be(x):
         with pytest.raises(ModelError, match="draws needs a whole number >= 1"):
             impute(model, x, draws=draws)
     with pytest.raises(ModelError, match="needs one whose missing cells have a mean"):
-        impute(Mixture(Poisson([1.0, 2.0])), [1.0, NAN])
+        impute(Mixture(Geometric([0.2, 0.5])), [1.0, NAN])
     with pytest.raises(ModelError, match="Fit it first"):
         impute(gaussians(), x)

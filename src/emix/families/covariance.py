@@ -11,6 +11,14 @@ from emix.families.patterns import diagonals, pairs
 from emix.families.structures import FactorAnalytic, Structure, structure
 from emix.spaces import Space
 
+HOW = {
+    "EEE": "pooled over components",
+    "EEI": "pooled over components",
+    "EII": "pooled over components and columns",
+    "VII": "averaged over columns",
+}
+"""In words, how the covariance comes from the scatter."""
+
 
 class MeanSpace(Space):
     """The real line, always (K, d)."""

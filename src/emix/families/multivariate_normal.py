@@ -23,6 +23,7 @@ from emix.block import Array, Patterns, Schema, Summary, updated
 from emix.errors import DataError, DegenerateError, ModelError, RootNotFoundError
 from emix.families.base import RESOLUTION, VARIANCE_FLOOR, Binding, Family, Parameter, Support, Work, share
 from emix.families.covariance import (
+    HOW,
     CovarianceSpace,
     MeanSpace,
     cholesky_pivots,
@@ -53,17 +54,8 @@ APART = ("VII", "VVI", "VVV")
 """Structures in which a component's covariance depends on its own rows alone."""
 TURNED = ("EVE", "VVE", "EEV", "VEV")
 """Structures that compare the variances of different columns, through axes that are turned."""
-COMPARABLE = 1e4
-"""Ratio of columns' standard deviations up to which their eigenvectors keep the digits of the narrow columns."""
-WORST = 1e10
-"""Condition up to which they do within a component."""
-HOW = {
-    "EEE": "pooled over components",
-    "EEI": "pooled over components",
-    "EII": "pooled over components and columns",
-    "VII": "averaged over columns",
-}
-"""In words, how the covariance comes from the scatter."""
+COMPARABLE, WORST = 1e4, 1e10
+"""Ratio of columns' standard deviations, and condition of a component, up to which eigenvectors keep their digits."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -117,14 +109,12 @@ class MultivariateNormal(Family):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < np.inf:
                 raise ModelError.argument(name=name, requirement="a finite number >= 0", found=value)
-        for name, is_given in (("prior", self.prior is not None), ("variance_floor", self.variance_floor > 0)):
-            if is_given and chosen.name not in POSSIBLE:
-                requirement = f"one of the structures {', '.join(POSSIBLE)}"
-                raise ModelError.argument(name=name, requirement=requirement, found=chosen.name)
+        given = {"prior": self.prior is not None, "variance_floor": self.variance_floor > 0}
+        needed = f"one of the structures {', '.join(POSSIBLE)}"
+        for name in (name for name, is_given in given.items() if is_given and chosen.name not in POSSIBLE):
+            raise ModelError.argument(name=name, requirement=needed, found=chosen.name)
         if self.prior is not None and self.fixed:
-            raise ModelError.argument(
-                name="prior", requirement="no parameter that is held fixed", found=sorted(self.fixed)
-            )
+            raise ModelError.argument(name="prior", requirement="nothing held fixed", found=sorted(self.fixed))
         super().__post_init__()
         if self.mean is not None and self.mean.ndim != 2:
             raise ModelError.parameter(
@@ -366,7 +356,7 @@ class MultivariateNormal(Family):
             least = 2 * VARIANCE_FLOOR
             W = W + least * np.eye(d) * (float(np.linalg.eigvalsh(W)[0, 0]) < least)
         if A is not None:
-            W = (A / scale[:, None]) @ W @ (A / scale[:, None]).T
+            W = symmetric((A / scale[:, None]) @ W @ (A / scale[:, None]).T)
         elif own is not scale:
             W = W * np.outer(own / scale, own / scale)
         return count, mean, about, W
@@ -391,6 +381,8 @@ class MultivariateNormal(Family):
             scatter = (W * ratio * count[:, None, None])[is_alive]
             if chosen.name in TURNED and scale.max() > COMPARABLE * scale.min():
                 raise DataError.units_differ(structure=chosen.name, low=scale.min(), high=scale.max())
+            if chosen.name in ("EVI", "EVV"):  # equal volumes hide a component without spread: its shape would be noise
+                self._factored(W[is_alive], count[is_alive])
             try:
                 C[is_alive] = chosen.covariances(scatter, count[is_alive], start)
             except (RootNotFoundError, np.linalg.LinAlgError) as error:
@@ -451,8 +443,8 @@ class MultivariateNormal(Family):
     def _least_of(self, C: Array, count: Array) -> DegenerateError:
         """That the component with the smallest conditional variance collapsed."""
         pivots = np.stack([cholesky_pivots(matrix) for matrix in C])
-        k, j = np.unravel_index(int(np.argmin(pivots)), pivots.shape)
-        return self._collapse(int(k), int(j), float(pivots[k, j]), count)
+        k, j = divmod(int(np.argmin(pivots)), pivots.shape[1])
+        return self._collapse(k, j, float(pivots[k, j]), count)
 
     def _collapse(self, k: int, j: int, ratio: float, count: Array) -> DegenerateError:
         weight = float(count.sum() if self._structure.name in COMMON else count[k])
@@ -467,12 +459,12 @@ class MultivariateNormal(Family):
         )
 
     def conditional_means(self, x: Array) -> Array:
-        return self._filled(x, None, None)
+        return self._filled(x)
 
     def draw_missing(self, x: Array, labels: NDArray[np.intp], rng: np.random.Generator) -> Array:
         return np.asarray(self._filled(x, labels, rng)[0])
 
-    def _filled(self, x: Array, labels: NDArray[np.intp] | None, rng: np.random.Generator | None) -> Array:
+    def _filled(self, x: Array, labels: Any = None, rng: Any = None) -> Array:
         pivot, scale = self._about(x.shape[1])
         y = np.where(np.isnan(x), 0.0, (x - pivot) / scale)
         filled = pivot + scale * fill_by_pattern(self.moments, x, y, labels, rng)
