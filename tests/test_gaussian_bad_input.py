@@ -155,7 +155,7 @@ def test_structures_without_a_prior_or_a_floor(structure):
 
 
 def test_a_prior_beside_fixed_parameters():
-    with pytest.raises(ModelError, match="prior needs no parameter that is held fixed"):
+    with pytest.raises(ModelError, match="prior needs nothing held fixed"):
         MultivariateNormal([[0.0, 0.0]], [ROUND], fixed={"mean"}, prior=ConjugatePrior())
 
 
