@@ -98,7 +98,7 @@ Weights = Annotated[str | None, typer.Option(help="Column with row weights: 3 eq
 Start = Annotated[
     str | None,
     typer.Option(
-        help="`k-means++`, `random`, `short-runs`; a model file; or parameters, e.g. "
+        help="`k-means++`, `random`, `ward`, `short-runs`; a model file; or parameters, e.g. "
         '`"probability=0.6,0.5; mixing_proportions=0.5,0.5"`.'
     ),
 ]

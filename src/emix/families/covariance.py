@@ -16,6 +16,8 @@ HOW = {
     "EEI": "pooled over components",
     "EII": "pooled over components and columns",
     "VII": "averaged over columns",
+    "VVI": "",
+    "VVV": "",
 }
 """In words, how the covariance comes from the scatter."""
 

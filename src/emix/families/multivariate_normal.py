@@ -484,7 +484,7 @@ class MultivariateNormal(Family):
         if "mean" not in self.fixed:
             lines = [Work("mean", fitted.mean[:, j], f"sum of {c[j]} / rows", raw[:, j], n) for j in range(d)]
         if "covariance" not in self.fixed:
-            how = HOW.get(self._structure.name, "")
+            how = HOW.get(self._structure.name, f"then the nearest covariances of {self._structure.name}")
             for i, j in self._pairs(d):
                 text = f"sum of ({c[i]} - mean)({c[j]} - mean) / rows{', ' + how if how else ''}"
                 lines.append(Work("covariance", fitted.covariance[:, i, j], text))

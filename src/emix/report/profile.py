@@ -97,5 +97,6 @@ def print_profile(console: Console, model: Mixture, limit: int = 30) -> None:
     for one in found[:limit]:
         table.add_row(*(Text(cell) for cell in (one.column, f"{one.apart:.2f}", one.whole, *one.components)))
     console.print(table)
+    console.print("apart: share of a column's variance that lies between the components, 0 to 1")
     if len(found) > limit:
         console.print(f"... and {len(found) - limit} more columns")
