@@ -85,3 +85,19 @@ def file(tmp_path):
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def iris(published):
+    """Rows and species."""
+    columns = published("iris.csv")
+    species = columns.pop("Species")
+    return np.stack(list(columns.values()), axis=1), np.unique(species, return_inverse=True)[1]
+
+
+@pytest.fixture(scope="session")
+def faithful(published):
+    """Rows, and whether the wait was long."""
+    columns = published("faithful.csv")
+    x = np.stack([columns["eruptions"], columns["waiting"]], axis=1)
+    return x, (columns["waiting"] >= 68).astype(int)

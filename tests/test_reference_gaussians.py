@@ -96,20 +96,6 @@ def test_waiting_univariate_best_is_an_optimum(reference, published, K):
 # -- several normal columns --------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def iris(published):
-    columns = published("iris.csv")
-    species = columns.pop("Species")
-    return np.stack(list(columns.values()), axis=1), np.unique(species, return_inverse=True)[1]
-
-
-@pytest.fixture(scope="module")
-def faithful(published):
-    columns = published("faithful.csv")
-    x = np.stack([columns["eruptions"], columns["waiting"]], axis=1)
-    return x, (columns["waiting"] >= 68).astype(int)
-
-
 @pytest.mark.parametrize("name", STRUCTURE_OF)
 @pytest.mark.parametrize("dataset", ["iris", "faithful"])
 def test_mclust_me(reference, request, dataset, name):

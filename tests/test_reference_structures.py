@@ -19,20 +19,6 @@ STARTS = {"n_init": 10, "random_state": 0, "max_iter": 3_000}
 """Of the tables of best fits."""
 
 
-@pytest.fixture(scope="module")
-def iris(published):
-    columns = published("iris.csv")
-    species = columns.pop("Species")
-    return np.stack(list(columns.values()), axis=1), np.unique(species, return_inverse=True)[1]
-
-
-@pytest.fixture(scope="module")
-def faithful(published):
-    columns = published("faithful.csv")
-    x = np.stack([columns["eruptions"], columns["waiting"]], axis=1)
-    return x, (columns["waiting"] >= 68).astype(int)
-
-
 def with_holes(columns) -> np.ndarray:
     """Columns of numbers, in which an empty cell is missing."""
     cells = [[np.nan if cell == "" else float(cell) for cell in column] for column in columns.values()]

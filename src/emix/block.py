@@ -47,6 +47,11 @@ def as_cells(x: NDArray[Any]) -> Array:
     return np.where(x < 0, np.nan, x)
 
 
+def readable(x: NDArray[Any]) -> NDArray[Any]:
+    """Numbers as they are, whatever their precision; codes as numbers that know what is missing."""
+    return as_cells(x) if x.dtype.kind == "i" else x
+
+
 def is_missing(x: NDArray[Any]) -> NDArray[np.bool_]:
     """Which cells are missing: NaN, or a negative code."""
     return np.asarray(x < 0) if x.dtype.kind == "i" else np.isnan(x)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from emix.block import Array, Chunk, Coding, Expectation, Patterns, Plan, Schema, Summary, safe_log, updated
 from emix.errors import ImpossibleRowError, ModelError
 from emix.families import Bernoulli, Family, Work
+from emix.families.patterns import expect_by_pattern
 from emix.kernels import dispatch, reference
 from emix.kernels.dispatch import SparseCoefficients, SparseRows
 from emix.kernels.tiles import Tile
@@ -372,10 +373,12 @@ class Mixture:
 
     def _expect_by_pattern(self, chunk: Chunk, patterns: Patterns) -> Expectation:
         """The same for rows with missing cells, each pattern of them with coefficients of its own."""
+        moments, tile = self.family.moments, self.family.tile()
+        assert moments is not None  # of every family that groups rows by pattern
+        assert tile is not None
         log_q = None if chunk.knowledge is None else safe_log(chunk.knowledge)
-        sums = self.family.expect_by_pattern(
-            self.latent.coefficients(), patterns, chunk.x, chunk.weight, chunk.labels, log_q
-        )
+        log_p = self.latent.coefficients()
+        sums = expect_by_pattern(moments, log_p, patterns, chunk.x, chunk.weight, chunk.labels, log_q, tile)
         return self._compiled(chunk, sums, sums.statistics)
 
     def _expect_sparse(self, chunk: Chunk, x: SparseRows) -> Expectation:

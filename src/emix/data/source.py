@@ -22,6 +22,7 @@ from emix.block import (
     as_cells,
     is_missing,
     mix,
+    readable,
     updated,
 )
 from emix.data.coding import encode as code_cells
@@ -128,7 +129,7 @@ class InMemorySource:
                 is_large = self.x.size >= PACK_FROM
                 packed = map_in_order(
                     lambda part: dispatch.pack(
-                        _floats(self.x[part]), summary.minimum, strides, missing, is_large=is_large
+                        readable(self.x[part]), summary.minimum, strides, missing, is_large=is_large
                     ),
                     parts,
                     self.n_jobs,
@@ -218,7 +219,7 @@ class InMemorySource:
         if plan is not None and plan.coding is not None:
             codes = code_cells(np.ascontiguousarray(chunk.x[:, plan.columns]), plan.coding, is_large=is_large)
         elif coding is not None:
-            codes = code_cells(_floats(chunk.x), coding, is_large=is_large)
+            codes = code_cells(readable(chunk.x), coding, is_large=is_large)
         return replace(chunk, log_base=base, statistics=T, codes=codes, coding=coding, plan=plan)
 
     def sum_over_chunks(self, fn: Callable[[Chunk], Expectation]) -> Expectation:
@@ -250,11 +251,6 @@ class InMemorySource:
     def known_responsibilities(self) -> tuple[NDArray[np.bool_], Array] | None:
         """Which rows have label knowledge, and q of those rows scaled to sum to 1."""
         return None if self.knowledge is None else self.knowledge.responsibilities(self.n_components)
-
-
-def _floats(x: NDArray[Any]) -> NDArray[Any]:
-    """Codes as numbers that know what is missing; numbers as they are."""
-    return as_cells(x) if x.dtype.kind == "i" else x
 
 
 def hash_rows(x: Array) -> NDArray[np.uint64]:

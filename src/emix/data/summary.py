@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emix.block import CHUNK_ROWS, Array, Summary, as_cells
+from emix.block import CHUNK_ROWS, Array, Summary, readable
 from emix.kernels import dispatch
 from emix.threads import map_in_order
 
@@ -23,7 +23,7 @@ def summarize(x: NDArray[Any], weight: Array, *, with_logs: bool = False, n_jobs
     """
     parts = [slice(start, start + CHUNK_ROWS) for start in range(0, len(x), CHUNK_ROWS)]
     is_large = x.size >= COMPILE_FROM
-    scans = map_in_order(lambda part: dispatch.scan(_cells(x[part]), weight[part], is_large=is_large), parts, n_jobs)
+    scans = map_in_order(lambda part: dispatch.scan(readable(x[part]), weight[part], is_large=is_large), parts, n_jobs)
     _, mean, variance = _merged(scans)
     found = np.stack(scans)
     logs = np.full((2, x.shape[1]), np.nan)
@@ -34,10 +34,6 @@ def summarize(x: NDArray[Any], weight: Array, *, with_logs: bool = False, n_jobs
     counts = found[:, 5:].sum(axis=0)
     variance = np.where(low == high, 0.0, variance)
     return Summary(float(weight.sum()), mean, variance, low, high, counts[0], counts[1], counts[2], logs[0], logs[1])
-
-
-def _cells(x: NDArray[Any]) -> NDArray[Any]:
-    return as_cells(x) if x.dtype.kind == "i" else x
 
 
 def _merged(scans: list[Array]) -> tuple[Array, Array, Array]:

@@ -15,9 +15,9 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from emix.block import Array, Patterns, Schema, Summary, updated
+from emix.block import Array, Schema, Summary, updated
 from emix.errors import DegenerateError, ModelError
-from emix.kernels.dispatch import Sums
+from emix.families.patterns import Moments
 from emix.kernels.tiles import Tile
 from emix.spaces import Space
 
@@ -108,7 +108,7 @@ class Family(ABC):
     """Parameter name -> the space one component's entries live in, in the order of the constructor."""
 
     groups_by_pattern: ClassVar[bool] = False
-    """Whether rows with missing cells are summed by the pattern of what is observed: see `expect_by_pattern`."""
+    """Whether rows with missing cells are summed by the pattern of what is observed, from `moments`."""
     takes_noise: ClassVar[bool] = False
     """Whether cells are real numbers whose density a uniform one can be compared with."""
     is_additive: ClassVar[bool] = False
@@ -268,6 +268,11 @@ class Family(ABC):
         """(K, D): what these were computed from, before nearly equal terms cancelled; tells their rounding."""
         return np.abs(coefficients)
 
+    @property
+    def moments(self) -> Moments | None:
+        """What the E-step of rows with missing cells reads, of a family that groups them by pattern."""
+        return None
+
     def log_base_measure(self, x: Array) -> Array:
         """Log h(x), (B,): the part that no parameter touches."""
         return np.zeros(len(x))
@@ -299,18 +304,6 @@ class Family(ABC):
             A component has no rows and no previous parameters, or lost its spread.
         """
         return self if self.fixed.issuperset(self.spaces) else self._maximize(expected)
-
-    def expect_by_pattern(
-        self,
-        log_proportions: Array,
-        patterns: Patterns,
-        x: NDArray[Any],
-        weight: Array,
-        labels: NDArray[np.int64] | None,
-        log_q: Array | None,
-    ) -> Sums:
-        """The E-step of rows in the order of their patterns, compiled; the statistics of the sums are (K, 1 + D)."""
-        raise NotImplementedError
 
     def maximize_apart(self, parts: Sequence[Self], expected: Array) -> Self:
         """The M-step from `parts`, each component as a family of its own, and the sums (K, D) that each took."""

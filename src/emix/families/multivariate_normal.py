@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 
-from emix.block import Array, Patterns, Schema, Summary, updated
+from emix.block import Array, Schema, Summary, updated
 from emix.errors import DataError, DegenerateError, ModelError, RootNotFoundError
 from emix.families.base import RESOLUTION, VARIANCE_FLOOR, Binding, Family, Parameter, Support, Work, share
 from emix.families.covariance import (
@@ -37,7 +37,6 @@ from emix.families.patterns import (
     LOG_2PI,
     Moments,
     diagonals,
-    expect_by_pattern,
     fill_by_pattern,
     log_prob_by_pattern,
     pairs,
@@ -46,7 +45,6 @@ from emix.families.patterns import (
 from emix.families.prior import COMMON, POSSIBLE, ConjugatePrior
 from emix.families.structures import FactorAnalytic, Structure, structure
 from emix.families.structures.uniquenesses import LEAST
-from emix.kernels.dispatch import Sums
 from emix.kernels.tiles import PRODUCTS, SQUARES, Tile
 from emix.spaces import Space
 
@@ -233,17 +231,6 @@ class MultivariateNormal(Family):
         if not np.isnan(x).any():
             return super().accumulate(x, weighted_resp)
         return sum_by_pattern(self.moments, x, self._with_zeros(x), weighted_resp)
-
-    def expect_by_pattern(
-        self,
-        log_proportions: Array,
-        patterns: Patterns,
-        x: NDArray[Any],
-        weight: Array,
-        labels: NDArray[np.int64] | None,
-        log_q: Array | None,
-    ) -> Sums:
-        return expect_by_pattern(self.moments, log_proportions, patterns, x, weight, labels, log_q, self.tile())
 
     @property
     def can_be_centred(self) -> bool:

@@ -11,7 +11,7 @@ from warnings import warn
 
 import numpy as np
 
-from emix.block import Chunk, Expectation
+from emix.block import Array, Chunk, Expectation
 from emix.centred import CentredMixture, centred, plain
 from emix.data.knowledge import read_labels, read_weights
 from emix.data.source import InMemorySource, make_source, plain_source
@@ -177,11 +177,16 @@ def _with_prior(model: Mixture, source: InMemorySource) -> Mixture:
     if not model.family.is_linear(is_complete=source.is_complete):
         requirement = "a family whose sums do not depend on its parameters (MultivariateNormal has `prior`)"
         raise ModelError.argument(name="prior_rows", requirement=requirement, found=model.family.name)
+    return model.with_prior_of(_sums_of_rows(model, source))
+
+
+def _sums_of_rows(model: Mixture, source: InMemorySource) -> Array:
+    """(1 + D,) statistics of all rows, weighted, whatever their component."""
 
     def summed(chunk: Chunk) -> Expectation:
         return Expectation(model.sum_statistics(chunk, chunk.weight[None]), 0.0)
 
-    return model.with_prior_of(source.sum_over_chunks(summed).statistics[0])
+    return np.asarray(source.sum_over_chunks(summed).statistics[0])
 
 
 def prepare(
@@ -292,11 +297,7 @@ def _run(
 def _spread(model: Mixture, sample: InMemorySource, source: InMemorySource) -> Mixture:
     """A model from a sample that knows nothing of what is rare, with a small share of all rows in each component."""
     S = sample.sum_over_chunks(model.expect).statistics
-
-    def summed(chunk: Chunk) -> Expectation:
-        return Expectation(model.sum_statistics(chunk, chunk.weight[None]), 0.0)
-
-    sums = source.sum_over_chunks(summed).statistics[0]
+    sums = _sums_of_rows(model, source)
     return model.maximize(S + SPREAD * S[:, :1] * sums / sums[0])
 
 

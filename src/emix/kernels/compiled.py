@@ -339,39 +339,30 @@ def _impossible(row, b, evidence):
     return -1
 
 
+@njit(nogil=True, error_model="numpy")
+def _posterior(L, K, row, b, labels, log_q, weight, top, total, scale, sums):
+    """From the log joint of a tile to weight x responsibility, in place, and its evidence to `sums`.
+
+    Returns the first row that is impossible under every component, or -1.
+    """
+    _know(L, K, row, b, labels, log_q)
+    _respond(L, K, row, b, weight, top, total, scale)
+    bad = _impossible(row, b, top)
+    if bad < 0:
+        _sum_evidence(row, b, weight, top, total, sums)
+    return bad
+
+
 # -- the E-step of a chunk -------------------------------------------------------------------------------------------
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def expect_dense(x, weight, labels, log_q, C, K, kind, coordinate, shift, inverse, holes, B):
-    """Sums over the rows of a chunk, by dense tiles of B rows.
+def expect_segments(x, weight, labels, log_q, C, edges, K, kind, coordinate, shift, inverse, holes, B):
+    """Sums over the rows of a chunk, by dense tiles of B rows; each of P runs of rows has coefficients of its own.
 
-    x (n, d); weight (n,); labels (n,) or (0,); log_q (n, K) or (0, 0); C (K rounded up to 4, D).
+    x (n, d); weight (n,); labels (n,) or (0,); log_q (n, K) or (0, 0); C (P, K rounded up to 4, D); edges (P + 1,).
     Returns S (as C), sums (4,), and the first row that is impossible under every component, or -1.
     """
-    n, (Kp, D) = x.shape[0], C.shape
-    T, L = np.ones((D, B)), np.zeros((Kp, B))
-    top, total, scale = np.empty(B), np.empty(B), np.empty(B)
-    S, sums = np.zeros((Kp, D)), np.zeros(4)
-    for row in range(0, n, B):
-        b = min(B, n - row)
-        _fill(x, row, b, kind, coordinate, shift, inverse, holes, T)
-        _log_joint(C, T, L, b)
-        _know(L, K, row, b, labels, log_q)
-        _respond(L, K, row, b, weight, top, total, scale)
-        bad = _impossible(row, b, top)
-        if bad >= 0:
-            return S, sums, bad
-        _sum_evidence(row, b, weight, top, total, sums)
-        for k in range(K, Kp):
-            L[k, :b] = 0.0
-        _accumulate(S, L, T, b)
-    return S, sums, -1
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def expect_segments(x, weight, labels, log_q, C, edges, K, kind, coordinate, shift, inverse, holes, B):
-    """As `expect_dense`, with coefficients and sums of their own, C and S (P, K, D), for each of P runs of rows."""
     P, Kp, D = C.shape
     T, L = np.ones((D, B)), np.zeros((Kp, B))
     top, total, scale = np.empty(B), np.empty(B), np.empty(B)
@@ -381,12 +372,9 @@ def expect_segments(x, weight, labels, log_q, C, edges, K, kind, coordinate, shi
             b = min(B, edges[p + 1] - row)
             _fill(x, row, b, kind, coordinate, shift, inverse, holes, T)
             _log_joint(C[p], T, L, b)
-            _know(L, K, row, b, labels, log_q)
-            _respond(L, K, row, b, weight, top, total, scale)
-            bad = _impossible(row, b, top)
+            bad = _posterior(L, K, row, b, labels, log_q, weight, top, total, scale, sums)
             if bad >= 0:
                 return S, sums, bad
-            _sum_evidence(row, b, weight, top, total, sums)
             for k in range(K, Kp):
                 L[k, :b] = 0.0
             _accumulate(S[p], L, T, b)
@@ -439,12 +427,9 @@ def expect_codes(codes, weight, labels, log_q, Ct, K, offsets, B):
         b = min(B, n - row)
         for k in range(0, Kp, 4):
             _gather(codes, row, b, offsets, Ct, k, L)
-        _know(L, K, row, b, labels, log_q)
-        _respond(L, K, row, b, weight, top, total, scale)
-        bad = _impossible(row, b, top)
+        bad = _posterior(L, K, row, b, labels, log_q, weight, top, total, scale, sums)
         if bad >= 0:
             return St, sums, bad
-        _sum_evidence(row, b, weight, top, total, sums)
         for k in range(0, Kp, 4):
             _scatter(codes, row, b, offsets, L, k, St)
     return St, sums, -1
@@ -476,12 +461,9 @@ def expect_mixed(x, weight, labels, log_q, C, K, parts, shift, inverse, holes, c
             for k in range(K):
                 for i in range(b):
                     L[k, i] += M[k, i]
-        _know(L, K, row, b, labels, log_q)
-        _respond(L, K, row, b, weight, top, total, scale)
-        bad = _impossible(row, b, top)
+        bad = _posterior(L, K, row, b, labels, log_q, weight, top, total, scale, sums)
         if bad >= 0:
             return S, St, sums, bad
-        _sum_evidence(row, b, weight, top, total, sums)
         for k in range(K, Kp):
             L[k, :b] = 0.0
         _accumulate(S, L, T, b)

@@ -164,18 +164,9 @@ def expect(
     has_holes : bool
         A missing cell is possible; the tile then ends with its counts of observed cells.
     """
-    kernel = compiled()
-    K, D = coefficients.shape
-    known = NO_LABELS if labels is None else labels
-    log_q = NO_KNOWLEDGE if log_q is None else log_q
-    C = np.zeros((-(-K // 4) * 4, D))
-    C[:K] = coefficients
-    rows, holes = tile_rows(D), COUNTED if has_holes else COMPLETE
-    with interruptible():
-        S, sums, bad = kernel.expect_dense(
-            x, weight, known, log_q, C, K, tile.kind, tile.coordinate, tile.shift, 1 / tile.scale, holes, rows
-        )
-    return Sums(S[:K], sums[0], sums[1], sums[2], sums[3], bad)
+    edges, holes = np.array([0, len(x)]), COUNTED if has_holes else COMPLETE
+    sums = expect_segments(x, weight, labels, log_q, coefficients[None], edges, tile, holes=holes)
+    return sums._replace(statistics=sums.statistics[0])
 
 
 def expect_segments(
@@ -186,17 +177,19 @@ def expect_segments(
     coefficients: Array,
     edges: NDArray[np.int64],
     tile: Tile,
+    *,
+    holes: int = ZEROED,
 ) -> Sums:
     """As `expect`, with coefficients of their own (P, K, D) for each run of rows between edges (P + 1,).
 
-    Missing cells count as zeros, whose coefficients are zeros too. The statistics of the sums are (P, K, D).
+    By default missing cells count as zeros, whose coefficients are zeros too. The statistics of the sums are (P, K, D).
     """
     P, K, D = coefficients.shape
     C = np.zeros((P, -(-K // 4) * 4, D))
     C[:, :K] = coefficients
     known = NO_LABELS if labels is None else labels
     log_q = NO_KNOWLEDGE if log_q is None else log_q
-    about = (tile.kind, tile.coordinate, tile.shift, 1 / tile.scale, ZEROED, tile_rows(D))
+    about = (tile.kind, tile.coordinate, tile.shift, 1 / tile.scale, holes, tile_rows(D))
     with interruptible():
         S, sums, bad = compiled().expect_segments(x, weight, known, log_q, C, edges, K, *about)
     return Sums(S[:, :K], sums[0], sums[1], sums[2], sums[3], bad)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from emix.kernels.compiled import _impossible, _know, _respond, _sum_evidence
+from emix.kernels.compiled import _posterior
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def expect_sparse(data, indices, indptr, weight, labels, log_q, Ct, K, B):
     """Sums over the rows of a chunk by CSR tiles: only the stored cells are visited, the others are zero counts.
 
-    data, indices, indptr: SciPy's CSR arrays; Ct (1 + d, K rounded up to 8). Returns as `expect_levels`.
+    data, indices, indptr: SciPy's CSR arrays; Ct (1 + d, K rounded up to 8). Returns as `expect_codes`.
     """
     n, (D, Kp) = len(indptr) - 1, Ct.shape
     Lt, L = np.empty((B, Kp)), np.empty((K, B))
@@ -30,12 +30,9 @@ def expect_sparse(data, indices, indptr, weight, labels, log_q, Ct, K, B):
         for k in range(K):
             for i in range(b):
                 L[k, i] = Lt[i, k]
-        _know(L, K, row, b, labels, log_q)
-        _respond(L, K, row, b, weight, top, total, scale)
-        bad = _impossible(row, b, top)
+        bad = _posterior(L, K, row, b, labels, log_q, weight, top, total, scale, sums)
         if bad >= 0:
             return St, sums, bad
-        _sum_evidence(row, b, weight, top, total, sums)
         for i in range(b):
             for k in range(Kp):
                 Lt[i, k] = L[k, i] if k < K else 0.0
