@@ -75,7 +75,7 @@ class LatentClassAnalysis(MixtureEstimator):
     table_fit_ : TableFit
         All of these and why one is missing.
     bivariate_residuals_ : ndarray of shape (n_items, n_items)
-        Pearson chi2 of each pair of items divided by its degrees of freedom; NaN on the diagonal.
+        Pearson chi2 of each pair of items divided by its degrees of freedom; 0 on the diagonal.
     converged_, n_iter_, stop_reason_, history_, result_
         As in `MixtureModel`.
 
@@ -256,7 +256,7 @@ class LatentClassAnalysis(MixtureEstimator):
 
     def _largest_residuals(self) -> RichTable:
         names, residuals = list(self.item_levels_), self.bivariate_residuals_
-        pairs = [(i, j) for i in range(len(names)) for j in range(i) if not np.isnan(residuals[i, j])]
+        pairs = [(i, j) for i in range(len(names)) for j in range(i)]
         pairs.sort(key=lambda pair: -residuals[pair])
         lines = _table("pairs of items, least explained first", "bivariate residual")
         for i, j in pairs[:MAX_PAIRS]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from emix.block import Array
 from emix.centred import CentredMixture
 from emix.data.source import InMemorySource
 from emix.em.driver import EMResult
+from emix.families import Bernoulli, Categorical, Columns, Family
 from emix.kernels.reference import responsibilities
 from emix.model import Mixture
 from emix.results import StartRecord, StopReason
@@ -21,6 +23,8 @@ FEW_ROWS = 10
 NAMED = 5
 """Rows that are named of a component that collapsed."""
 REMEDIES = "Remedies: fewer components or a simpler covariance; more starts; or a floor or prior for the variances."
+BOUNDARY = 1e-6
+"""A probability this near to 0 or 1 ended there."""
 EQUAL = 0.01
 """Nats: two components are called equal if the log-likelihood, even were the labels known, would not lose more by
 merging them. Components that differ by one standard error of one parameter would lose 1/2."""
@@ -33,6 +37,7 @@ def advice(run: EMResult, starts: list[StartRecord], source: InMemorySource) -> 
     found = [*_empty(model, S, source.n_rows), *_collapsed(model, S, source), *_disagreement(run, starts)]
     if not isinstance(model, CentredMixture):  # whose components lie far apart, or are narrow
         found[:0] = _equal(model, S)
+    found[:0] = _unidentified(model, source)
     n_failed = sum(start.stop_reason is StopReason.DEGENERATE for start in starts)
     if n_failed:
         first = next(start.message for start in starts if start.stop_reason is StopReason.DEGENERATE)
@@ -46,6 +51,52 @@ def advice(run: EMResult, starts: list[StartRecord], source: InMemorySource) -> 
             "a constant is added to each variance (reg_covar): whether the log-likelihood falls was not checked."
         )
     return found
+
+
+def _unidentified(model: Mixture, source: InMemorySource) -> list[str]:
+    """Items whose table has too few cells for the parameters, or too few that occur for those off the boundary.
+
+    The log-likelihood depends on the parameters through the probabilities of the patterns alone (Goodman 1974).
+    Known labels and a prior tell more.
+    """
+    if source.knowledge is not None or model.prior_rows or model.latent_size == 1:
+        return []
+    families = [part.family for part in model.family.parts] if isinstance(model.family, Columns) else [model.family]
+    if not all(isinstance(one, Categorical | Bernoulli) for one in families):
+        return []
+    n_patterns, n_free = math.prod(_n_answers(one) for one in families), model.n_free_parameters
+    remedy = "ask for fewer components, bring more items, or hold parameters fixed."
+    if n_patterns - 1 < n_free:
+        return [
+            f"the model is not identified: it has {n_free} free parameters, and {n_patterns} patterns of answers tell "
+            f"at most {n_patterns - 1}. Other parameters fit as well; {remedy}"
+        ]
+    n_inside = min(n_free, model.latent.n_free_parameters + sum(_n_inside(one) for one in families))
+    n_distinct = source.n_distinct(n_inside)
+    if n_distinct < n_inside:
+        return [
+            f"the model may not be identified: {n_inside} free parameters ended away from 0 and 1, and the rows have "
+            f"only {n_distinct} different patterns of answers. Other parameters may fit as well; {remedy}"
+        ]
+    return []
+
+
+def _n_answers(family: Family) -> int:
+    """Cells of the table of a family's items; of tosses of one coin only their number of heads matters."""
+    if isinstance(family, Categorical):
+        return math.prod(p.shape[1] for p in family.tables)
+    d = len(family.columns)
+    return d + 1 if getattr(family, "shared", False) else 2**d
+
+
+def _n_inside(family: Family) -> int:
+    """Free parameters of a family that are not at 0 or 1."""
+    if family.fixed.issuperset(family.spaces):
+        return 0
+    if isinstance(family, Categorical):
+        return sum(int(np.maximum((p > BOUNDARY).sum(axis=1) - 1, 0).sum()) for p in family.tables)
+    p = family.parameters["probability"]
+    return int(((p > BOUNDARY) & (p < 1 - BOUNDARY)).sum())
 
 
 def rows_of(model: Mixture, k: int, source: InMemorySource) -> str:

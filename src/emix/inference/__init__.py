@@ -3,7 +3,7 @@
 from emix.inference.conditional import condition, interval_probability, marginal, predict_given
 from emix.inference.frames import responsibilities_frame, to_frame
 from emix.inference.separation import Merging, merge_components, separation
-from emix.inference.tables import TableFit, bivariate_residuals, table_fit
+from emix.inference.tables import TableFit, bivariate_residuals, item_names, table_fit
 
 __all__ = [
     "Merging",
@@ -11,6 +11,7 @@ __all__ = [
     "bivariate_residuals",
     "condition",
     "interval_probability",
+    "item_names",
     "marginal",
     "merge_components",
     "predict_given",

@@ -10,17 +10,19 @@ Science 12, 103-124 (the entropy R2).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from scipy.special import xlogy
 from scipy.stats import chi2 as chi2_distribution
 
-from emix.block import Array, safe_log
+from emix.block import Array, Schema, as_cells, safe_log
 from emix.data.source import InMemorySource, says_nothing
 from emix.errors import ModelError
-from emix.families import Categorical
+from emix.families import Bernoulli, Categorical, Columns, Family
+from emix.families.columnwise import by_column
 from emix.fitting.use import prepared
 from emix.model import Mixture
 
@@ -68,14 +70,15 @@ def table_fit(model: Mixture, data: Any, *, sample_weight: Any = None) -> TableF
     Parameters
     ----------
     model : Mixture
-        Of `Categorical`, fitted to these rows without known labels.
+        Of `Categorical` or `Bernoulli` items, fitted to these rows without known labels; or of `Columns` with such
+        parts: the table is then that of their columns alone.
     data, sample_weight
         As in `fit`.
 
     Raises
     ------
     ModelError
-        The family is not `Categorical`, or has no parameters.
+        The family has no such items, or no parameters.
     DataError
         The data cannot be.
 
@@ -87,7 +90,8 @@ def table_fit(model: Mixture, data: Any, *, sample_weight: Any = None) -> TableF
     >>> round(found.chi2, 6), found.df
     (4.0, 1)
     """
-    tables, x, weight = _answers(model, data, sample_weight)
+    model, items, x, weight = _answers(model, data, sample_weight)
+    tables = [item.probabilities for item in items]
     n_patterns = math.prod(table.shape[1] for table in tables)
     total = float(weight.sum())
     is_incomplete = np.isnan(x).any(axis=1)
@@ -99,6 +103,8 @@ def table_fit(model: Mixture, data: Any, *, sample_weight: Any = None) -> TableF
     if n_patterns > CELLS_PER_ROW * total:
         reason = f"the table has {n_patterns:,} cells for {total:,.10g} rows: nearly all would be empty"
         return TableFit.without(n_patterns, reason)
+    if not len(x):
+        return TableFit.without(n_patterns, "no row answers an item")
     patterns, inverse = np.unique(x, axis=0, return_inverse=True)
     observed = np.bincount(inverse.ravel(), weights=weight)
     expected = total * _pattern_probabilities(model.latent.mixing_proportions, tables, patterns)
@@ -107,8 +113,10 @@ def table_fit(model: Mixture, data: Any, *, sample_weight: Any = None) -> TableF
     # 2 sum (n log(n / m) - n + m) over all cells: the terms are never negative and do not cancel
     G2 = float(2 * (xlogy(observed, observed / expected) - observed + expected).sum() + 2 * rest)
     pearson = float(((observed - expected) ** 2 / expected).sum() + rest)
-    df = n_patterns - 1 - model.n_free_parameters
-    reason = ""
+    df, reason = n_patterns - 1 - _n_free_parameters(model), ""
+    if len(tables) < len(model.family.columns):
+        reason = "other columns took part in the fit: the statistics follow no known distribution, and have no p-values"
+        return TableFit(G2, pearson, df, None, None, n_patterns, reason)
     if df < 0:
         reason = f"the model has {-df} more free parameters than the table can tell: it is not identified"
     elif df == 0:
@@ -133,11 +141,13 @@ def bivariate_residuals(model: Mixture, data: Any, *, sample_weight: Any = None)
     Returns
     -------
     ndarray of shape (d, d)
-        Symmetric; NaN on the diagonal, for an item with one level, and where no row answers both.
+        Symmetric, items in the order of `item_names(model)`. 0 where there is nothing to explain: on the diagonal, for
+        an item with one level, and where no row answers both.
     """
-    tables, x, weight = _answers(model, data, sample_weight)
+    model, items, x, weight = _answers(model, data, sample_weight)
+    tables = [item.probabilities for item in items]
     shares, d = model.latent.mixing_proportions, len(tables)
-    residuals = np.full((d, d), np.nan)
+    residuals = np.zeros((d, d))
     for i in range(d):
         for j in range(i):
             both = ~np.isnan(x[:, i]) & ~np.isnan(x[:, j])
@@ -192,30 +202,83 @@ def classification_table(responsibilities: Array, weight: Array) -> Array:
 
 def counted_weight(model: Mixture, data: Any, *, sample_weight: Any = None) -> Array:
     """Weight of each row, (n,); 0 for one without an answer, which says nothing of the classes."""
-    _, source = _read(model, data, sample_weight)
+    _, source = prepared(model, data, sample_weight=sample_weight)
     return np.where(says_nothing(source.x, model.family), 0.0, source.weight)
 
 
-def _answers(model: Mixture, data: Any, sample_weight: Any) -> tuple[tuple[Array, ...], Array, Array]:
-    """Probabilities of each item's answers, and codes (m, d) and weights (m,) of the rows that count.
+@dataclass(frozen=True)
+class _Item:
+    """A column of answers: its place among the model's columns, its name, and the probabilities (K, levels)."""
+
+    position: int
+    name: str
+    probabilities: Array
+
+
+def item_names(model: Mixture) -> tuple[str, ...]:
+    """The columns that `table_fit` and `bivariate_residuals` look at, in their order.
+
+    Raises
+    ------
+    ModelError
+        The model has no parameters, or no items.
+    """
+    if not model.is_fitted:
+        raise ModelError.not_fitted("This mixture")
+    return tuple(item.name for item in _items(model.family))
+
+
+def _items(family: Family) -> list[_Item]:
+    """The columns of answers of a bound family with parameters."""
+    schema = Schema(family.columns, (None,) * len(family.columns))
+    parts: list[tuple[Family, slice]] = [(family, slice(0, None))]
+    if isinstance(family, Columns):
+        parts = [(part.family, group) for part, group in zip(family.parts, family.column_groups(schema), strict=True)]
+    found = []
+    for one, group in parts:
+        names = schema.names[group]
+        for j, table in enumerate(_tables(one, len(names))):
+            found.append(_Item(group.start + j, names[j], table))
+    if not found:
+        requirement = "a mixture with Categorical or Bernoulli items"
+        raise ModelError.argument(name="model", requirement=requirement, found=family.name)
+    return found
+
+
+def _tables(family: Family, d: int) -> Iterator[Array]:
+    """Probabilities (K, levels) of each of the d columns, if they are items."""
+    if isinstance(family, Categorical):
+        yield from family.tables
+    elif isinstance(family, Bernoulli):
+        p = by_column(family.probability)
+        for ones in np.broadcast_to(p, (len(p), d)).T:  # one probability for all, if shared
+            yield np.stack([1 - ones, ones], axis=1)
+
+
+def _n_free_parameters(model: Mixture) -> int:
+    """Of the proportions and the items."""
+    total = model.latent.n_free_parameters
+    families = [part.family for part in model.family.parts] if isinstance(model.family, Columns) else [model.family]
+    return total + sum(one.n_free_parameters for one in families if isinstance(one, Categorical | Bernoulli))
+
+
+def _answers(model: Mixture, data: Any, sample_weight: Any) -> tuple[Mixture, list[_Item], Array, Array]:
+    """The model, bound; its items; and codes (m, d) and weights (m,) of the rows that answer one of them.
 
     Rows that repeat are one row where they are many: 200,000 rows of 6,561 patterns are then sorted in no time.
     """
-    tables, source = _read(model, data, sample_weight)
+    model, source = prepared(model, data, sample_weight=sample_weight)
+    items = _items(model.family)
+    if len(items) < source.x.shape[1]:
+        own = [item.position for item in items]
+        source = replace(source, x=as_cells(source.x[:, own]), summary=source.summary.of_columns(own))
     source = source.collapsed()
-    x = np.asarray(source.x, dtype=np.float64)
-    counts = (source.weight > 0) & ~says_nothing(x, model.family)
-    return tables, x[counts], source.weight[counts]
+    x = as_cells(source.x)
+    counts = (source.weight > 0) & ~np.isnan(x).all(axis=1)
+    return model, items, x[counts], source.weight[counts]
 
 
-def _read(model: Mixture, data: Any, sample_weight: Any) -> tuple[tuple[Array, ...], InMemorySource]:
-    """Probabilities of each item's answers, and all rows."""
-    if not isinstance(model.family, Categorical):
-        raise ModelError.argument(name="model", requirement="a mixture of Categorical items", found=model.family.name)
-    return model.family.tables, prepared(model, data, sample_weight=sample_weight)[1]
-
-
-def _pattern_probabilities(shares: Array, tables: tuple[Array, ...], patterns: Array) -> Array:
+def _pattern_probabilities(shares: Array, tables: Sequence[Array], patterns: Array) -> Array:
     """P(pattern) for each row of codes (m, d): (m,)."""
     codes = patterns.astype(np.intp)
     log_joint = np.repeat(safe_log(shares)[:, None], len(codes), axis=1)
