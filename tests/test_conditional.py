@@ -303,7 +303,6 @@ def test_probability_of_a_mixture_is_that_of_its_draws():
         lambda: predict_given(TWO, [[1.0]], ["x0", "x1"]),
         lambda: predict_given(TWO, [[1.0]], "height"),
         lambda: predict_given(TWO, [[1.0]], "x0", draws=0),
-        lambda: predict_given(Mixture(Categorical(([[0.5, 0.5]], [[0.4, 0.6]]))), [[0]], "x0"),
         lambda: interval_probability(TWO, 1.0, 0.0),
         lambda: interval_probability(TWO, "a", 0.0),
         lambda: interval_probability(TWO, [0.0, 1.0, 2.0], 5.0),

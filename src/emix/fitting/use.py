@@ -16,7 +16,8 @@ from emix.data.sparse import log_base_of, make_sparse_source
 from emix.data.summary import summarize
 from emix.data.table import read_table
 from emix.errors import ImpossibleRowError, ModelError
-from emix.families import Columns
+from emix.families import Categorical, Columns, Family
+from emix.families.columns import Part
 from emix.fitting.fit import draw_seed, whole_number
 from emix.kernels import reference
 from emix.model import Mixture
@@ -211,33 +212,45 @@ def sample(
     rng = np.random.default_rng(draw_seed(random_state))
     n = whole_number("n", n, least=1)
     column = None if given is None else np.broadcast_to(np.asarray(given, dtype=np.float64).ravel(), (n,))[:, None]
-    if model.family.binding is None:
-        d = _n_columns(model)
-        names = tuple(f"x{j}" for j in range(d))
-        model = bind_to_names(model, names)
+    model = named(model)
     rows, labels = model.sample(n, rng, column)
     levels = model.family.binding.schema.levels if model.family.binding is not None else (None,)
     return decoded(rows, levels), labels
 
 
-def _n_columns(model: Mixture) -> int:
-    if isinstance(model.family, Columns):
-        raise ModelError.not_fitted("The family 'columns' is not bound to data; it")
-    value = next(iter(model.family.parameters.values()))
-    if isinstance(value, tuple):
-        return len(value)
-    return 1 if value.ndim == 1 or model.family.support.is_categorical else int(value.shape[1])
+def named(model: Mixture) -> Mixture:
+    """The model with columns x0, x1, ... where no fit named them; families side by side have names already."""
+    family = model.family
+    if family.binding is not None:
+        return model
+    if isinstance(family, Columns):
+        return bind_to_names(model, tuple(name for part in family.parts for name in _read_by(part)))
+    value = next(iter(family.parameters.values()))
+    is_matrix = not isinstance(value, tuple) and value.ndim > 1 and not family.support.is_categorical
+    d = len(value) if isinstance(value, tuple) else int(value.shape[1]) if is_matrix else 1
+    return bind_to_names(model, tuple(f"x{j}" for j in range(d)))
+
+
+def _read_by(part: Part) -> tuple[str, ...]:
+    """Names of a part's columns and of what it reads beside them."""
+    beside = part.family.support.bound_column
+    return part.names if beside is None else (*part.names, beside)
 
 
 def bind_to_names(model: Mixture, names: tuple[str, ...]) -> Mixture:
-    """Bind a model without data: columns by name, levels 0, 1, ... for a categorical family."""
-    d = len(names)
-    levels: tuple[Any, ...] = (None,) * d
-    if model.family.support.is_categorical:
-        value = model.family.parameters["probabilities"]
-        arrays = value if isinstance(value, tuple) else (value,)
-        levels = tuple(tuple(range(one.shape[1])) for one in arrays)
+    """Bind a model without data: columns by name, levels 0, 1, ... for categories."""
+    d, family = len(names), model.family
+    levels = _own_levels(family, d)
+    if isinstance(family, Columns):
+        levels = tuple(one for part in family.parts for one in _own_levels(part.family, len(_read_by(part))))
     return model.bind(Schema(names, levels), summarize(np.array([[-1.0] * d, [1.0] * d]), np.full(2, 0.5)))
+
+
+def _own_levels(family: Family, d: int) -> tuple[Any, ...]:
+    """Levels of each of a family's d columns; None for numbers."""
+    if isinstance(family, Categorical):
+        return tuple(tuple(range(table.shape[1])) for table in family.tables)
+    return (None,) * d
 
 
 def prepared(

@@ -1,6 +1,7 @@
 """After the fit: parts of a mixture given others, predictions, how far components lie apart, fit of tables, frames."""
 
-from emix.inference.conditional import condition, interval_probability, marginal, predict_given
+from emix.inference.boxes import interval_probability
+from emix.inference.conditional import condition, marginal, predict_given
 from emix.inference.frames import responsibilities_frame, to_frame
 from emix.inference.separation import Merging, merge_components, separation
 from emix.inference.tables import TableFit, bivariate_residuals, item_names, table_fit

@@ -1,7 +1,8 @@
-"""Moments and probabilities of a family's components, by SciPy's distributions."""
+"""Distributions and moments of the cells of a family, by SciPy's distributions."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,32 +12,62 @@ from emix.block import Array
 from emix.errors import ModelError
 from emix.families import (
     Bernoulli,
+    Beta,
     Binomial,
     Exponential,
     Family,
     Gamma,
     Geometric,
+    InverseGaussian,
     LogNormal,
-    MultivariateNormal,
+    NegativeBinomial,
     Normal,
     Poisson,
-    StudentT,
+    TruncatedPoisson,
+    ZeroInflatedPoisson,
 )
 from emix.families.columnwise import by_column
 
-TOLERANCE = 1e-7
-"""Absolute error of an integral over correlated columns that SciPy is asked for."""
-POINTS = 200_000
-"""At most so many points per column."""
+
+@dataclass(frozen=True)
+class PoissonWithZeros:
+    """Counts that are 0 with a probability of their own, and else a Poisson's above 0; arrays are (K, d)."""
+
+    rate: Array
+    zero: Array
+
+    def sf(self, x: Any) -> Array:
+        """P(X > x)."""
+        positive = stats.poisson.sf(0, self.rate)
+        tail = np.where(positive > 0, stats.poisson.sf(np.maximum(x, 0), self.rate), np.less(x, 1))
+        above = (1 - self.zero) * tail / np.where(positive > 0, positive, 1.0)
+        return np.where(np.less(x, 0), 1.0, above)
+
+    def cdf(self, x: Any) -> Array:
+        """P(X <= x)."""
+        return np.asarray(1 - self.sf(x))
+
+    def mean(self) -> Array:
+        """(1 - zero) rate / (1 - exp(-rate)); the second factor is 1 at a rate of 0."""
+        positive = -np.expm1(-self.rate)
+        return np.asarray(
+            (1 - self.zero) * np.where(positive > 0, self.rate / np.where(positive > 0, positive, 1.0), 1.0)
+        )
+
+    def var(self) -> Array:
+        """E X^2 = E X (1 + rate)."""
+        mean = self.mean()
+        return np.asarray(mean * (1 + self.rate) - mean**2)
 
 
 def frozen(family: Family) -> Any:
-    """SciPy's distributions of the cells, an array of (K, d) of them.
+    """The distributions of the cells, (K, d) of them, with `cdf`, `sf`, `mean` and `var` as SciPy's have.
 
     Raises
     ------
     ModelError
-        The family is not of independent numeric columns, or its numbers of tosses differ from row to row.
+        The family is not of independent columns of numbers, has no such distribution (angles, censored times), or its
+        numbers of tosses differ from row to row.
     """
     p = {name: by_column(value) for name, value in family.parameters.items() if isinstance(value, np.ndarray)}
     match family:
@@ -46,10 +77,21 @@ def frozen(family: Family) -> Any:
             return stats.lognorm(np.sqrt(p["log_variance"]), scale=np.exp(p["log_mean"]))
         case Gamma():
             return stats.gamma(p["shape"], scale=1 / p["rate"])
+        case InverseGaussian():
+            return stats.invgauss(p["mean"] / p["shape"], scale=p["shape"])
+        case Beta():
+            return stats.beta(p["alpha"], p["beta"])
         case Exponential():
             return stats.expon(scale=1 / p["rate"])
         case Poisson():
             return stats.poisson(p["rate"])
+        case NegativeBinomial():
+            return stats.nbinom(p["size"], p["size"] / (p["size"] + p["mean"]))
+        case TruncatedPoisson():
+            return PoissonWithZeros(p["rate"], np.zeros_like(p["rate"]))
+        case ZeroInflatedPoisson():
+            z = p["zero_probability"]
+            return PoissonWithZeros(p["rate"], z + (1 - z) * np.exp(-p["rate"]))
         case Geometric():
             return stats.geom(p["probability"], loc=family.first - 1)
         case Bernoulli():
@@ -58,7 +100,7 @@ def frozen(family: Family) -> Any:
         case Binomial() if not isinstance(family.n_trials, str):
             return stats.binom(family.n_trials, p["probability"])
     raise ModelError.argument(
-        name="model", requirement="numeric columns whose distribution SciPy knows", found=family.name
+        name="model", requirement="columns of numbers with a known distribution function", found=family.name
     )
 
 
@@ -66,49 +108,3 @@ def column_moments(family: Family) -> tuple[Array, Array]:
     """Mean and variance of each cell, each (K, d)."""
     cells = frozen(family)
     return np.asarray(cells.mean()), np.asarray(cells.var())
-
-
-def box_probability(family: Family, low: Array, high: Array) -> Array:
-    """Probability that each column lies from low (d,) to high (d,), both included, under each component: (K,)."""
-    if isinstance(family, MultivariateNormal | StudentT):
-        is_bounded = np.isfinite(low) | np.isfinite(high) | (low == high)
-        columns = np.flatnonzero(is_bounded)
-        if len(columns) == 0:
-            return np.ones(len(family.mean))
-        square = np.ix_(np.arange(len(family.mean)), columns, columns)
-        return _correlated(family, family.mean[:, columns], square, low[columns], high[columns])
-    cells = frozen(family)
-    below = np.ceil(low) - 1 if family.support.is_whole else low
-    return np.asarray(_between(cells, below, high).prod(axis=1))
-
-
-def _between(cells: Any, low: Array, high: Array) -> Array:
-    """P(low < x <= high), from whichever tail is the shorter: far out 1 - cdf has no digits left."""
-    under, over = cells.cdf(low), cells.sf(low)
-    lower, upper = cells.cdf(high) - under, over - cells.sf(high)
-    return np.asarray(np.clip(np.where(under > 0.5, upper, lower), 0.0, 1.0))
-
-
-def _correlated(family: MultivariateNormal | StudentT, mean: Array, square: Any, low: Array, high: Array) -> Array:
-    """The same for correlated columns: as a product where they are not, by SciPy's integral where they are."""
-    is_t = isinstance(family, StudentT)
-    matrix = (family.scale if isinstance(family, StudentT) else family.covariance)[square]
-    d, v = len(low), family.degrees_of_freedom if isinstance(family, StudentT) else np.full(len(mean), np.inf)
-    spread = np.sqrt(np.diagonal(matrix, axis1=1, axis2=2))
-    is_apart = d == 1 or (not is_t and (matrix == matrix * np.eye(d)).all())
-    if is_apart:
-        cells = stats.t(v[:, None], mean, spread) if is_t else stats.norm(mean, spread)
-        return np.asarray(_between(cells, low, high).prod(axis=1))
-    found = []
-    zero, limit = np.zeros(d), POINTS * d
-    frozen_normal: Any = stats.multivariate_normal
-    for m, C, s, df in zip(mean, matrix, spread, v, strict=True):  # in units of the component: the error is absolute
-        R, a, b = C / np.outer(s, s), (low - m) / s, (high - m) / s
-        if is_t:
-            rng = np.random.default_rng(0)
-            one = stats.multivariate_t.cdf(b, zero, R, df, maxpts=limit, lower_limit=a, random_state=rng)
-        else:
-            cell = frozen_normal(zero, R, seed=0, maxpts=limit, abseps=TOLERANCE, releps=TOLERANCE)
-            one = cell.cdf(b, lower_limit=a)
-        found.append(float(np.clip(one, 0.0, 1.0)))
-    return np.array(found)

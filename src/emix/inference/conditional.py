@@ -1,4 +1,4 @@
-"""Some columns of a mixture given others: marginals, conditionals, mixture regression, probabilities of boxes.
+"""Some columns of a mixture given others: marginals, conditionals, mixture regression.
 
 The proportions given some columns are the responsibilities of these; what happens within a component is in given.py.
 Source: Ghahramani & Jordan (1994), Advances in Neural Information Processing Systems 6, 120-127.
@@ -12,15 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from emix.block import Array, Schema, as_cells
+from emix.block import Array, as_cells
 from emix.data.table import read_table
 from emix.errors import ImpossibleRowError, ModelError
-from emix.families import Binding
+from emix.families import Family
 from emix.fitting import responsibilities, score_samples
 from emix.fitting.fit import draw_seed, whole_number
-from emix.fitting.use import bind_to_names, prepared
-from emix.inference.columns import box_probability
-from emix.inference.given import family_given, moments_given, of_columns, sample_given
+from emix.fitting.use import decoded, named, prepared
+from emix.inference.given import arranged, binding_of, family_given, moments_given, of_columns, sample_given
 from emix.model import Mixture
 
 Column = str | int
@@ -32,14 +31,15 @@ def marginal(model: Mixture, columns: Column | Sequence[Column]) -> Mixture:
     Parameters
     ----------
     model : Mixture
-        With parameters; of `MultivariateNormal`, `StudentT`, or a family with independent columns.
+        With parameters; of `MultivariateNormal`, `StudentT`, a family with independent columns, or `Columns` of any.
     columns : str, int, or a sequence of them
-        By name or position; the order given is kept.
+        By name or position; the order given is kept, but columns that share a part of `Columns` stay side by side.
 
     Raises
     ------
     ModelError
-        There is no such column, one is named twice, or the family has no such thing.
+        There is no such column, one is named twice, or the family's columns cannot be taken apart (`Multinomial`,
+        censored times, a column of tosses): all or none of them can be kept.
 
     Examples
     --------
@@ -49,10 +49,9 @@ def marginal(model: Mixture, columns: Column | Sequence[Column]) -> Mixture:
     array([[1.],
            [2.]])
     """
-    model = _bound(model)
-    keep = _positions(model, columns)
-    family = of_columns(model.family, keep)
-    return replace(model, family=replace(family, binding=_binding_of(model, keep)))
+    model = bound(model)
+    keep = arranged(model.family, positions(model, columns))
+    return _part_of(model, keep, of_columns(model.family, keep))
 
 
 def condition(model: Mixture, values: Mapping[Any, Any]) -> Mixture:
@@ -84,21 +83,22 @@ def condition(model: Mixture, values: Mapping[Any, Any]) -> Mixture:
     >>> condition(both, {"x0": 2.0}).family.mean
     array([[1.]])
     """
-    model = _bound(model)
+    model = bound(model)
     if not isinstance(values, Mapping) or not values:
         raise ModelError.argument(name="values", requirement="a dict of columns and their values", found=values)
-    given = _positions(model, list(values))
+    asked = positions(model, list(values))
+    given = arranged(model.family, asked)
     rest = _others(model, given)
     known = marginal(model, given)
-    row = {name: _cell(value, name) for name, value in zip(known.family.columns, values.values(), strict=True)}
+    names = [model.family.columns[j] for j in asked]
+    row = {name: _cell(value, name) for name, value in zip(names, values.values(), strict=True)}
     x = _matrix(known, row)
     if np.isnan(x).any():
         raise ModelError.argument(name="values", requirement="a value for each column, none missing", found=values)
     if not np.isfinite(score_samples(known, row)).all():
         raise ImpossibleRowError.at(0, f"the row {dict(values)}")
-    family = family_given(model.family, rest, given, x)
-    family = replace(family, binding=_binding_of(model, rest))
-    return replace(model, family=family, mixing_proportions=responsibilities(known, row)[0])
+    left = _part_of(model, rest, family_given(model.family, rest, given, x))
+    return replace(left, mixing_proportions=responsibilities(known, row)[0])
 
 
 def predict_given(
@@ -116,7 +116,7 @@ def predict_given(
     Parameters
     ----------
     model : Mixture
-        As in `marginal`, of numeric columns.
+        As in `marginal`, without noise.
     data : as in `fit`
         Rows with the columns that are not targets: by name, or, without names, in the order of the model.
     targets : str, int, or a sequence of them
@@ -131,19 +131,22 @@ def predict_given(
     Returns
     -------
     mean : ndarray of shape (n, t)
-        Conditional means of the targets, the components' averaged by their responsibilities.
+        Conditional means of the targets, the components' averaged by their responsibilities. A target that is a number
+        is one of the t columns; a category has one for each of its levels, in their order in `binding.schema`: the
+        probability of that level.
     std : ndarray of shape (n, t)
         If `return_std`; by the law of total variance: within the components and between them. Infinite where a
         Student-t has none.
     covariance : ndarray of shape (n, t, t)
-        If `return_cov`.
-    drawn : ndarray of shape (n, draws, t)
-        If `draws` is given. What was asked for comes as a tuple, in this order; the mean alone as it is.
+        If `return_cov`; infinite like `std`.
+    drawn : ndarray of shape (n, draws, number of targets)
+        If `draws` is given; of objects, with levels as they are in the data, where there are categories. What was asked
+        for comes as a tuple, in this order; the mean alone as it is.
 
     Raises
     ------
     ModelError
-        There is no such column, none is left to predict from, or the targets have no mean (categories).
+        There is no such column, none is left to predict from, or the targets have no mean.
     DataError
         The data cannot be.
 
@@ -155,16 +158,19 @@ def predict_given(
     array([[0.],
            [1.]])
     """
-    model = _bound(model)
-    wanted = _positions(model, targets)
-    given = _others(model, wanted)
+    model = without_noise(bound(model))
+    asked = positions(model, targets)
+    wanted = arranged(model.family, asked)
+    given = arranged(model.family, _others(model, wanted))
     known = marginal(model, given)
     table = read_table(data)
     resp, x = responsibilities(known, table), _matrix(known, table)
     rng = np.random.default_rng(draw_seed(random_state))
     n_draws = 0 if draws is None else whole_number("draws", draws, least=1)
-    n, t = len(x), len(wanted)
-    mean, covariance, drawn = np.empty((n, t)), np.empty((n, t, t)), np.empty((n, n_draws, t))
+    levels = [model.family.binding.schema.levels[j] for j in wanted] if model.family.binding is not None else []
+    edges = np.cumsum([0, *(1 if known_levels is None else len(known_levels) for known_levels in levels)])
+    n, t = len(x), int(edges[-1])
+    mean, covariance, drawn = np.empty((n, t)), np.empty((n, t, t)), np.empty((n, n_draws, len(wanted)))
     missing = np.isnan(x)
     patterns, pattern = missing[:1], np.zeros(n, dtype=np.intp)
     if missing.any():
@@ -176,9 +182,14 @@ def predict_given(
         mean[rows], covariance[rows] = _total(resp[rows], means, within)
         if n_draws:
             drawn[rows] = sample_given(model.family, wanted, columns, cells, resp[rows], n_draws, rng)
+    order = [wanted.index(j) for j in asked]
+    own = np.concatenate([np.arange(edges[i], edges[i + 1]) for i in order])
+    mean, covariance = mean[:, own], covariance[:, own][:, :, own]
+    codes = drawn[:, :, order].reshape(n * n_draws, len(order))
+    draws_asked = decoded(codes, tuple(levels[i] for i in order)).reshape(n, n_draws, len(order))
     std = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))
-    asked = ((std, return_std), (covariance, return_cov), (drawn, draws is not None))
-    found = [value for value, is_asked in asked if is_asked]
+    wished = ((std, return_std), (covariance, return_cov), (draws_asked, draws is not None))
+    found = [value for value, is_wished in wished if is_wished]
     return (mean, *found) if found else mean
 
 
@@ -189,66 +200,47 @@ def _total(resp: Array, means: Array, within: Array) -> tuple[Array, Array]:
     """
     mean = (resp[:, None] @ means)[:, 0]
     between = means - mean[:, None]
-    is_finite = np.asarray(np.isfinite(within).all(axis=(2, 3)))
-    own = np.where(is_finite[:, :, None, None], within, 0.0)
+    is_infinite = np.isinf(within)
+    own = np.where(is_infinite, 0.0, within)
     flat = own.reshape(*own.shape[:2], -1)
     covariance = flat[0].T @ resp.T if len(flat) == 1 else (resp[:, None] @ flat)[:, 0].T
     covariance = covariance.T.reshape(len(resp), *within.shape[2:])
     covariance += (resp[:, :, None] * between).transpose(0, 2, 1) @ between
-    without = np.asarray(resp * ~is_finite).any(axis=1)
-    covariance[without] = np.where(np.eye(within.shape[2]) == 1, np.inf, np.nan)
+    if is_infinite.any():
+        covariance[((resp > 0)[:, :, None, None] & is_infinite).any(axis=1)] = np.inf
     return mean, covariance
-
-
-def interval_probability(model: Mixture, low: Any, high: Any) -> float:
-    """Probability of a box: each column from `low` to `high`, both included.
-
-    Parameters
-    ----------
-    model : Mixture
-        As in `marginal`, of numeric columns; or `Binomial` with a number of tosses.
-    low, high : float, array-like of shape (d,), or dict of column to float
-        Bounds, also infinite; one number holds for all columns, and a column that a dict leaves out is unbounded.
-
-    Returns
-    -------
-    float
-        Exact to rounding for independent columns; within about 1e-6 where SciPy integrates over correlated ones.
-
-    Raises
-    ------
-    ModelError
-        A bound is no number, one lies above the other, or the family has no such thing.
-
-    Examples
-    --------
-    >>> from emix import Mixture, Normal, interval_probability
-    >>> round(interval_probability(Mixture(Normal([0.0], [1.0])), -1.96, 1.96), 3)
-    0.95
-    """
-    model = _bound(model)
-    lower, upper = _bounds(model, "low", low, -np.inf), _bounds(model, "high", high, np.inf)
-    if not (lower <= upper).all():
-        raise ModelError.argument(name="low", requirement="bounds below those of `high`", found=low)
-    return float(model.latent.mixing_proportions @ box_probability(model.family, lower, upper))
 
 
 # -- columns -----------------------------------------------------------------------------------------------------------
 
 
-def _bound(model: Mixture) -> Mixture:
+def bound(model: Mixture) -> Mixture:
     """The model with columns x0, x1, ... where no fit named them."""
     if not model.is_fitted:
         raise ModelError.not_fitted("This mixture")
-    if model.family.binding is not None:
-        return model
-    value = next(iter(model.family.parameters.values()))
-    is_matrix = not isinstance(value, tuple) and value.ndim > 1 and not model.family.support.is_categorical
-    d = len(value) if isinstance(value, tuple) else value.shape[1] if is_matrix else 1
-    return bind_to_names(model, tuple(f"x{j}" for j in range(d)))
+    return named(model)
 
 
-def _positions(model: Mixture, columns: Any) -> list[int]:
+def without_noise(model: Mixture) -> Mixture:
+    """The model; an error where it has noise, whose columns have no distribution of their own."""
+    if model.has_noise:
+        raise ModelError.argument(name="model", requirement="a mixture without noise", found=str(model))
+    return model
+
+
+def _part_of(model: Mixture, keep: list[int], family: Family) -> Mixture:
+    """The mixture of these columns; a prior on the rows of all columns is left behind."""
+    binding = model.family.binding
+    assert binding is not None
+    family, noise = replace(family, binding=binding_of(binding, keep)), model.noise
+    if model.has_noise:  # a box in the proportions of the columns: its sides multiply to the volume
+        width = np.log(binding.scale) + (np.log(float(noise)) - np.log(binding.scale).sum()) / len(binding.scale)
+        noise = float(np.exp(width[keep].sum()))
+    fixed = {"mixing_proportions"}.intersection(model.fixed)
+    return replace(model, family=family, noise=noise, fixed=fixed, prior_statistics=None)
+
+
+def positions(model: Mixture, columns: Any) -> list[int]:
     """Columns by name or position -> positions.
 
     Raises
@@ -281,14 +273,6 @@ def _others(model: Mixture, columns: list[int]) -> list[int]:
     return rest
 
 
-def _binding_of(model: Mixture, keep: list[int]) -> Binding:
-    binding = model.family.binding
-    assert binding is not None
-    names, levels = binding.schema.names, binding.schema.levels
-    schema = Schema(tuple(names[j] for j in keep), tuple(levels[j] for j in keep))
-    return replace(binding, schema=schema, pivot=binding.pivot[keep], scale=binding.scale[keep], whitening=None)
-
-
 def _matrix(model: Mixture, data: Any) -> Array:
     """The cells that the model reads, (n, d)."""
     return as_cells(prepared(model, data)[1].x)
@@ -298,21 +282,3 @@ def _cell(value: Any, name: str) -> list[Any]:
     if np.ndim(value) != 0:
         raise ModelError.argument(name=f"values[{name!r}]", requirement="one number or category", found=value)
     return [value]
-
-
-def _bounds(model: Mixture, name: str, value: Any, unbounded: float) -> Array:
-    """(d,) bounds."""
-    names = model.family.columns
-    try:
-        if isinstance(value, Mapping):
-            bounds = np.full(len(names), unbounded)
-            bounds[_positions(model, list(value))] = [float(one) for one in value.values()]
-        else:
-            bounds = np.broadcast_to(np.asarray(value, dtype=np.float64), (len(names),))
-    except (TypeError, ValueError) as error:
-        if isinstance(error, ModelError):
-            raise
-        raise ModelError.argument(name=name, requirement=f"a number, or {len(names)} of them", found=value) from error
-    if np.isnan(bounds).any():
-        raise ModelError.argument(name=name, requirement="numbers, or inf", found=value)
-    return bounds

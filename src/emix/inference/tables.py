@@ -19,7 +19,7 @@ from scipy.special import xlogy
 from scipy.stats import chi2 as chi2_distribution
 
 from emix.block import Array, Schema, as_cells, safe_log
-from emix.data.source import InMemorySource, says_nothing
+from emix.data.source import says_nothing
 from emix.errors import ModelError
 from emix.families import Bernoulli, Categorical, Columns, Family
 from emix.families.columnwise import by_column
