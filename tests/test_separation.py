@@ -2,19 +2,42 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import integrate, stats
 
 import emix
-from emix import LogNormal, Mixture, ModelError, MultivariateNormal, Normal, Poisson, merge_components, separation
+from emix import (
+    Bernoulli,
+    Beta,
+    Binomial,
+    Categorical,
+    Columns,
+    Exponential,
+    Gamma,
+    Geometric,
+    InverseGaussian,
+    LogNormal,
+    Mixture,
+    ModelError,
+    MultivariateNormal,
+    Normal,
+    Poisson,
+    StudentT,
+    merge_components,
+    separation,
+)
 
 THREE = MultivariateNormal(
     [[0.0, 1.0], [3.0, -1.0], [0.5, 0.5]],
     [[[1.0, 0.6], [0.6, 2.0]], [[0.5, -0.2], [-0.2, 0.3]], [[2.0, 0.0], [0.0, 0.1]]],
 )
 MEASURES = ("bhattacharyya", "kullback-leibler")
+REFERENCE = Path(__file__).parent / "reference"
 
 
 # -- distances ---------------------------------------------------------------------------------------------------------
@@ -69,6 +92,66 @@ def test_distances_are_symmetric_and_do_not_depend_on_units(measure):
     assert_allclose(separation(Mixture(independent), measure), separation(Mixture(diagonal), measure), rtol=1e-14)
 
 
+CONTINUOUS = [
+    (Gamma([2.0, 5.0], [1.0, 3.0]), [stats.gamma(2.0), stats.gamma(5.0, scale=1 / 3)]),
+    (Exponential([0.5, 2.0]), [stats.expon(scale=2.0), stats.expon(scale=0.5)]),
+    (InverseGaussian([1.0, 2.0], [3.0, 4.0]), [stats.invgauss(1 / 3, scale=3), stats.invgauss(0.5, scale=4)]),
+    (Beta([2.0, 3.0], [4.0, 2.5]), [stats.beta(2.0, 4.0), stats.beta(3.0, 2.5)]),
+]
+DISCRETE = [
+    (Poisson([2.0, 7.0]), [stats.poisson(2.0), stats.poisson(7.0)]),
+    (Geometric([0.3, 0.6]), [stats.geom(0.3), stats.geom(0.6)]),
+    (Binomial(9, [0.3, 0.6]), [stats.binom(9, 0.3), stats.binom(9, 0.6)]),
+    (Bernoulli([0.3, 0.6]), [stats.bernoulli(0.3), stats.bernoulli(0.6)]),
+]
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+@pytest.mark.parametrize(("family", "parts"), CONTINUOUS, ids=lambda one: getattr(one, "name", None))
+def test_distance_of_other_numbers_is_the_integral(family, parts, measure):
+    found = separation(Mixture(family), measure)
+    high = 1 - 1e-13 if family.name == "beta" else 50.0
+    assert_allclose(found[0, 1], integral(*parts, measure, 1e-13, high), rtol=1e-6)
+    assert_array_equal(np.diagonal(found), 0)
+    assert found[0, 1] == found[1, 0]
+
+
+@pytest.mark.parametrize(("family", "parts"), DISCRETE, ids=lambda one: getattr(one, "name", None))
+def test_distance_of_counts_is_the_sum(family, parts):
+    x = np.arange(200) if family.name not in ("bernoulli", "binomial") else np.arange(10)
+    x = x[parts[0].pmf(x) * parts[1].pmf(x) > 0]
+    f, g = (one.pmf(x) for one in parts)
+    assert_allclose(separation(Mixture(family))[0, 1], -np.log(np.sqrt(f * g).sum()), rtol=1e-11)
+    wanted = ((f - g) * (np.log(f) - np.log(g))).sum()
+    assert_allclose(separation(Mixture(family), "kullback-leibler")[0, 1], wanted, rtol=1e-9)
+
+
+def test_distances_add_over_columns_and_parts():
+    p = np.array([[0.2, 0.5, 0.3], [0.6, 0.1, 0.3]])
+    families = {
+        "a": Poisson([2.0, 7.0]),
+        "b": Categorical(p),
+        ("c", "d"): MultivariateNormal(THREE.mean[:2], THREE.covariance[:2]),
+    }
+    for measure in MEASURES:
+        wanted = sum(separation(Mixture(family), measure) for family in families.values())
+        assert_allclose(separation(Mixture(Columns(families)), measure), wanted, rtol=1e-13)
+    overlap, exchange = (separation(Mixture(Categorical(p)), measure)[0, 1] for measure in MEASURES)
+    assert_allclose(overlap, -np.log(np.sqrt(p[0] * p[1]).sum()), rtol=1e-13)
+    assert_allclose(exchange, stats.entropy(p[0], p[1]) + stats.entropy(p[1], p[0]), rtol=1e-13)
+
+
+def test_what_is_impossible_under_one_component_is_infinitely_far():
+    certain = Mixture(Categorical([[0.5, 0.5, 0.0], [0.2, 0.3, 0.5], [0.0, 0.0, 1.0]]))
+    assert_array_equal(separation(certain, "kullback-leibler"), np.where(np.eye(3) == 1, 0.0, np.inf))
+    overlap = separation(certain)
+    assert np.isfinite(overlap[0, 1])
+    assert overlap[0, 2] == np.inf
+    for family in (Geometric([1.0, 0.5]), Poisson([0.0, 2.0]), Bernoulli([0.0, 0.5])):
+        assert separation(Mixture(family), "kullback-leibler")[0, 1] == np.inf
+        assert np.isfinite(separation(Mixture(family))).all()
+
+
 def test_half_the_overlap_bounds_the_share_that_is_misplaced():
     model = Mixture(Normal([0.0, 2.0], [1.0, 1.0]))
     misplaced = stats.norm.cdf(-1.0)
@@ -76,8 +159,8 @@ def test_half_the_overlap_bounds_the_share_that_is_misplaced():
 
 
 def test_what_has_no_distance_is_refused():
-    with pytest.raises(ModelError, match="normal or log-normal"):
-        separation(Mixture(Poisson([1.0, 2.0])))
+    with pytest.raises(ModelError, match="components that are normal, log-normal"):
+        separation(Mixture(StudentT([[1.0], [2.0]], [[[1.0]], [[1.0]]], [4.0, 5.0])))
     with pytest.raises(ModelError, match="bhattacharyya"):
         separation(Mixture(THREE), "euclid")
     with pytest.raises(ModelError, match="a model with parameters"):
@@ -161,6 +244,25 @@ def test_a_row_of_weight_3_counts_three_times(model, rows):
     assert found.merges == wanted.merges
     assert_allclose(found.entropies, wanted.entropies, rtol=1e-10, atol=1e-9)
     assert_allclose(found.entropies[0], entropy(found.component_responsibilities, weight), rtol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["iris", "faithful"])
+def test_components_merge_as_clustcombi_merges_them(published, name):
+    """Baudry et al. (2010), as their own implementation in mclust does it for these five components."""
+    known = json.loads((REFERENCE / "clustcombi.json").read_text())[name]
+    columns = published(f"{name}.csv")
+    columns.pop("Species", None)
+    x = np.column_stack(list(columns.values()))
+    family = MultivariateNormal(known["mean"], known["covariance"], structure=known["structure"])
+    merging = merge_components(Mixture(family, mixing_proportions=known["proportions"]), x)
+    assert [sorted(map(list, pair)) for pair in merging.merges] == known["merges"]
+    assert_allclose(merging.entropies, known["entropies"], rtol=1e-6, atol=1e-6)
+
+
+def test_merging_is_printed_in_a_line():
+    merging = merge_components(Mixture(Poisson([1.0, 1.2, 30.0])), [0, 1, 2, 30, 29])
+    assert repr(merging).startswith("Merging(3 components of 5 rows; merged 0 + 1, 0&1 + 2; entropies ")
+    assert "\n" not in repr(merging)
 
 
 def test_components_of_any_family_merge():

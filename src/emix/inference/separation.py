@@ -14,32 +14,41 @@ from emix.block import Array
 from emix.data.knowledge import read_weights
 from emix.data.table import read_table
 from emix.errors import ModelError
-from emix.families import LogNormal, MultivariateNormal, Normal
-from emix.families.columnwise import by_column
+from emix.families import Columns, Family, MultivariateNormal
 from emix.fitting import responsibilities
+from emix.fitting.use import named
+from emix.inference.divergence import column_distances
 from emix.model import Mixture
 
 MEASURES = ("bhattacharyya", "kullback-leibler")
 
 
 def separation(model: Mixture, measure: str = "bhattacharyya") -> Array:
-    """Distance of each pair of components of a Gaussian mixture.
+    """Distance of each pair of components.
 
     Parameters
     ----------
     model : Mixture
-        Of `MultivariateNormal`, `Normal` or `LogNormal` components, with parameters.
+        With parameters. Of normal or log-normal components, correlated or not, or of gamma, exponential, inverse
+        Gaussian, beta, Poisson, geometric, binomial, Bernoulli or categorical ones; or `Columns` of such, whose
+        distances add over the parts.
     measure : {'bhattacharyya', 'kullback-leibler'}, default='bhattacharyya'
-        With d the difference of the means, C_i the covariances and C their average,
-        Bhattacharyya: b = d' C^-1 d / 8 + log(|C|^2 / (|C_i| |C_j|)) / 4. Between two equally frequent components the
-        best rule misplaces at most exp(-b) / 2 of the rows.
-        Kullback-Leibler, both directions added: (tr(C_i^-1 C_j) + tr(C_j^-1 C_i) - 2 n_features
-        + d' (C_i^-1 + C_j^-1) d) / 2.
+        Bhattacharyya: b = - log of the integral of sqrt(f_i f_j). Between two equally frequent components the best rule
+        misplaces at most exp(-b) / 2 of the rows.
+        Kullback-Leibler, both directions added: the integral of (f_i - f_j) (log f_i - log f_j).
 
     Returns
     -------
     ndarray of shape (K, K)
-        Symmetric, in nats, 0 on the diagonal. The same in whatever units the columns are.
+        Symmetric, in nats, 0 on the diagonal; infinite where a row is possible under one component and not under the
+        other (for Bhattacharyya where no row is possible under both). The same in whatever units the columns are.
+        Noise is no component.
+
+    Notes
+    -----
+    With d the difference of the means, C_i the covariances of normal components and C their average, b is
+    d' C^-1 d / 8 + log(|C|^2 / (|C_i| |C_j|)) / 4, and the other measure (tr(C_i^-1 C_j) + tr(C_j^-1 C_i)
+    - 2 n_features + d' (C_i^-1 + C_j^-1) d) / 2.
 
     Raises
     ------
@@ -59,33 +68,27 @@ def separation(model: Mixture, measure: str = "bhattacharyya") -> Array:
     """
     if measure not in MEASURES:
         raise ModelError.choice(what="measure of separation", found=measure, available=MEASURES)
-    mean, covariance = _moments(model)
-    factors = np.asarray(np.linalg.cholesky(covariance), dtype=np.float64)
-    K, distances = len(mean), np.zeros((len(mean), len(mean)))
-    for i in range(K):
-        for j in range(i + 1, K):
-            pair = factors[[i, j]]
-            one = _bhattacharyya if measure == "bhattacharyya" else _kullback_leibler
-            distances[i, j] = distances[j, i] = max(one(mean[i] - mean[j], pair), 0.0)
-    return distances
-
-
-def _moments(model: Mixture) -> tuple[Array, Array]:
-    """Means (K, d) and covariances (K, d, d) of whatever is normal."""
     if not model.is_fitted:
         raise ModelError.not_fitted("This mixture")
-    family = model.family
-    if isinstance(family, MultivariateNormal):
-        return family.mean, family.covariance
-    if isinstance(family, Normal):
-        mean, variance = by_column(family.mean), by_column(family.variance)
-    elif isinstance(family, LogNormal):  # a distance does not change when both are mapped by the same function
-        mean, variance = by_column(family.log_mean), by_column(family.log_variance)
-    else:
-        raise ModelError.argument(
-            name="model", requirement="components that are normal or log-normal", found=model.family.name
-        )
-    return mean, variance[:, :, None] * np.eye(mean.shape[1])
+    family = named(model).family
+    parts = [part.family for part in family.parts] if isinstance(family, Columns) else [family]
+    distances = np.asarray(sum(_of_family(one, measure) for one in parts))
+    np.fill_diagonal(distances, 0.0)
+    return np.asarray(np.maximum((distances + distances.T) / 2, 0.0))  # symmetric to the bit
+
+
+def _of_family(family: Family, measure: str) -> Array:
+    """(K, K) distances of one family's components."""
+    if not isinstance(family, MultivariateNormal):
+        return column_distances(family, measure)
+    factors = np.asarray(np.linalg.cholesky(family.covariance), dtype=np.float64)
+    K = len(factors)
+    distances = np.zeros((K, K))
+    for i in range(K):
+        for j in range(i + 1, K):
+            one = _bhattacharyya if measure == "bhattacharyya" else _kullback_leibler
+            distances[i, j] = distances[j, i] = one(family.mean[i] - family.mean[j], factors[[i, j]])
+    return distances
 
 
 def _bhattacharyya(difference: Array, factors: Array) -> float:
@@ -126,6 +129,13 @@ class Merging:
     merges: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]
     entropies: Array
     component_responsibilities: Array
+
+    def __repr__(self) -> str:
+        """Without the responsibilities: `Merging(3 components of 5 rows; merged 0 + 1; entropies 0.9, 0.1)`."""
+        n, K = self.component_responsibilities.shape
+        steps = ", ".join(" + ".join("&".join(map(str, group)) for group in pair) for pair in self.merges)
+        falling = ", ".join(f"{value:.4g}" for value in self.entropies)
+        return f"Merging({K} components of {n} rows; merged {steps or 'none'}; entropies {falling})"
 
     def groups(self, n_clusters: int) -> tuple[tuple[int, ...], ...]:
         """The components of each cluster, clusters in the order of their first component.
