@@ -392,7 +392,7 @@ def test_binary_items_are_items_of_two_levels(fitted):
 
 
 def test_items_beside_numbers_have_a_table_of_their_own(fitted):
-    truth, x, cells = fitted
+    truth, x, _ = fitted
     tables = dict(zip("abc", truth.family.tables, strict=True))
     families = {name: Categorical(table) for name, table in tables.items()}
     model = Mixture(Columns({"age": Normal([30.0, 50.0], [9.0, 9.0]), **families}), mixing_proportions=[0.6, 0.4])

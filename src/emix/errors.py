@@ -7,9 +7,14 @@ fit that failed are also `RuntimeError`, so that callers who know only the built
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
+
+DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*")
+DATE = re.compile(r"\s*(\d{4}[-/]\d{1,2}[-/]\d{1,2}|\d{1,2}[./]\d{1,2}[./]\d{4})([T ].*)?")
+"""What a date looks like: 2024-05-31, 31.5.2024 or 5/31/2024."""
 
 
 def listed(names: Iterable[object], limit: int = 24) -> str:
@@ -46,9 +51,29 @@ class DataError(EmixError, ValueError):
 
     @classmethod
     def not_a_number(cls, *, family: str, found: object, where: str, column: str) -> Self:
+        text = str(found)
+        if DATE.fullmatch(text):
+            return cls.dates(column=column, found=text, where=where)
+        if DECIMAL_COMMA.fullmatch(text):
+            return cls.decimal_comma(column=column, found=text, where=where)
         return cls(
             f"family '{family}' needs numbers.\n  Found the text {found!r} in {where}, column '{column}'.\n"
-            f"  Correct the cell, leave the column out (--columns), or use the family 'categorical'."
+            f"  Correct the cell, leave the column out, or use the family 'categorical'."
+        )
+
+    @classmethod
+    def decimal_comma(cls, *, column: str, found: object, where: str) -> Self:
+        return cls(
+            f"numbers need a decimal point.\n  Found {found!r} in {where}, column '{column}': a decimal comma.\n"
+            f"  Write {str(found).strip().replace(',', '.')}. (Between semicolons or tabs decimal commas can be read.)"
+        )
+
+    @classmethod
+    def dates(cls, *, column: str, found: object = None, where: str = "") -> Self:
+        example = "" if found is None else f"  Found {found!r} in {where}.\n"
+        return cls(
+            f"column '{column}' holds dates: numbers, text or true/false are required.\n{example}"
+            f"  Give a number, such as days since the first of them, or leave the column out."
         )
 
     @classmethod
@@ -115,7 +140,7 @@ class DataError(EmixError, ValueError):
 
     @classmethod
     def n_columns(cls, *, family: str, required: str, found: int) -> Self:
-        return cls(f"family '{family}' needs {required}.\n  Found {found}.\n  Choose the columns (--columns).")
+        return cls(f"family '{family}' needs {required}.\n  Found {found}.\n  Choose the columns.")
 
     @classmethod
     def width_changed(cls, *, required: Sequence[str], found: int) -> Self:
@@ -128,7 +153,8 @@ class DataError(EmixError, ValueError):
     def unknown_level(cls, *, found: object, where: str, column: str, levels: Sequence[object]) -> Self:
         return cls(
             f"column '{column}' may only hold the levels that the model knows: {listed(levels)}.\n"
-            f"  Found {found!r} in {where}.\n  Make the cell missing, or fit the model again with such rows."
+            f"  Found {found!r} in {where}.\n  Make the cell missing, let it count as missing with "
+            f'Categorical(unknown="missing"), or fit the model again with such rows.'
         )
 
     @classmethod
@@ -179,6 +205,20 @@ class DataError(EmixError, ValueError):
         return cls(
             f"labels may name at most {n_components} components.\n  Found {len(names)} names: {listed(names)}.\n"
             f"  Ask for more components, or correct the labels."
+        )
+
+    @classmethod
+    def unknown_label(cls, *, found: object, where: str, names: Sequence[object]) -> Self:
+        return cls(
+            f"labels must name components that the model has: {listed(names)}.\n  Found {found!r} in {where}.\n"
+            f"  Correct it, or make it missing where the component is unknown."
+        )
+
+    @classmethod
+    def mixed_labels(cls, *, where: str) -> Self:
+        return cls(
+            f"labels are numbers or names of components, not both.\n  Found both in {where} and above it.\n"
+            f"  Use one kind throughout."
         )
 
     @classmethod

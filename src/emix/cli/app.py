@@ -41,7 +41,9 @@ def _guarded(command: Callable[..., int]) -> Callable[..., None]:
             typer.echo("Interrupted.", err=True)
             code = 130
         except EmixError as error:
-            typer.echo(f"Error: {error}", err=True)
+            from emix.cli.wording import for_command_line
+
+            typer.echo(f"Error: {for_command_line(str(error))}", err=True)
             code = 3 if isinstance(error, FitError) else 2
         except BrokenPipeError:  # `emix sample ... | head`
             sys.stderr.close()
@@ -78,15 +80,17 @@ FamilyOption = Annotated[
     list[str] | None,
     typer.Option(
         help='E.g. `poisson`, `normal`, `categorical`, `"binomial(n_trials=10)"`; or for single columns, '
-        "`income=lognormal,age=normal`. Default: from the columns; several numeric columns are one "
-        "multivariate_normal, a table of several kinds has a family for each column, toss files are binomial."
+        '`income=lognormal,age=normal`, and for correlated ones `"(height,weight)=multivariate_normal"`. Default: '
+        "from the columns; several numeric columns are one multivariate_normal, a table of several kinds has a family "
+        "for each column, toss files are binomial."
     ),
 ]
 Covariance = Annotated[
     str | None,
     typer.Option(
         help="Of a multivariate_normal: `full`, `tied`, `diag`, `spherical`; mclust's EII, VII, EEI, VEI, EVI, VVI, "
-        "EEE, VEE, EVE, VVE, EEV, VEV, EVV, VVV; or `factor_analytic(2)`. Default: full."
+        "EEE, VEE, EVE, VVE, EEV, VEV, EVV, VVV; or `factor_analytic(2)`. Default: full. In a table of several kinds "
+        "the columns of numbers together are one."
     ),
 ]
 Noise = Annotated[bool, typer.Option("--noise", help="One component more, uniform, for rows that belong to no other.")]
@@ -103,6 +107,13 @@ Start = Annotated[
     ),
 ]
 Fix = Annotated[str | None, typer.Option(help="Parameters to hold fixed, e.g. `mixing_proportions`.")]
+PriorRows = Annotated[
+    float,
+    typer.Option(help="A weak prior: so many rows more in each component, like the whole table. Default: none."),
+]
+UnknownMissing = Annotated[
+    bool, typer.Option("--unknown-missing", help="A category that the model does not know counts as missing.")
+]
 Seed = Annotated[int | None, typer.Option(help="Seed of the random starts. Default: drawn, and printed.")]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Write to this file (whole or not at all).")]
 Json = Annotated[bool, typer.Option("--json", help="One machine-readable document on stdout.")]
@@ -131,6 +142,7 @@ def fit(
     n_init: Annotated[int, typer.Option(help="Number of random starts.")] = 10,
     n_jobs: Annotated[int, typer.Option(help="Threads; -1 for all cores.")] = -1,
     seed: Seed = None,
+    prior_rows: PriorRows = 0.0,
     out: Out = None,
     json: Json = False,
 ) -> int:
@@ -138,7 +150,18 @@ def fit(
     from emix.cli import commands
 
     request = commands.Request(
-        data, components, commands.one_family(family), covariance, noise, columns, labels, weights, start, fix, seed
+        data,
+        components,
+        commands.one_family(family),
+        covariance,
+        noise,
+        columns,
+        labels,
+        weights,
+        start,
+        fix,
+        seed,
+        prior_rows,
     )
     return commands.fit(
         request, stop=stop, tol=tol, max_iter=max_iter, n_init=n_init, n_jobs=n_jobs, out=out, as_json=json
@@ -147,20 +170,52 @@ def fit(
 
 @app.command(epilog="Example: **emix predict model.json new_rows.csv --out components.csv**")
 @_guarded
-def predict(model: ModelArgument, data: DataArgument, out: Out = None, json: Json = False) -> int:
+def predict(
+    model: ModelArgument,
+    data: DataArgument,
+    unknown_missing: UnknownMissing = False,
+    out: Out = None,
+    json: Json = False,
+) -> int:
     """Each row's component and responsibilities, as CSV."""
     from emix.cli import commands
 
-    return commands.predict(model, data, out=out, as_json=json)
+    return commands.predict(model, data, out=out, as_json=json, unknown=unknown_missing)
 
 
 @app.command(epilog="Example: **emix score model.json new_rows.csv**")
 @_guarded
-def score(model: ModelArgument, data: DataArgument, weights: Weights = None, json: Json = False) -> int:
+def score(
+    model: ModelArgument,
+    data: DataArgument,
+    weights: Weights = None,
+    unknown_missing: UnknownMissing = False,
+    json: Json = False,
+) -> int:
     """Log-likelihood of rows under a model."""
     from emix.cli import commands
 
-    return commands.score(model, data, weights=weights, as_json=json)
+    return commands.score(model, data, weights=weights, as_json=json, unknown=unknown_missing)
+
+
+@app.command(epilog="Example: **emix impute model.json rows.csv --draws 5 --seed 1 --out complete.csv**")
+@_guarded
+def impute(
+    model: ModelArgument,
+    data: DataArgument,
+    draws: Annotated[
+        int | None,
+        typer.Option(help="So many completed tables, drawn, one after another. Default: one, with conditional means."),
+    ] = None,
+    seed: Seed = None,
+    unknown_missing: UnknownMissing = False,
+    out: Out = None,
+    json: Json = False,
+) -> int:
+    """Rows with their missing cells filled in, as CSV."""
+    from emix.cli import rows
+
+    return rows.impute(model, data, draws=draws, seed=seed, out=out, as_json=json, unknown=unknown_missing)
 
 
 @app.command(epilog="Example: **emix sample model.json -n 100 --seed 1 --out rows.csv**")
@@ -176,9 +231,9 @@ def sample(
     json: Json = False,
 ) -> int:
     """Draw rows from a model, as CSV with their components."""
-    from emix.cli import commands
+    from emix.cli import rows
 
-    return commands.sample(model, n, given=given, seed=seed, out=out, as_json=json)
+    return rows.sample(model, n, given=given, seed=seed, out=out, as_json=json)
 
 
 @app.command(epilog="Example: **emix show model.json**")
@@ -208,12 +263,24 @@ def explain(
     fix: Fix = None,
     iterations: Annotated[int, typer.Option(help="Iterations to show.")] = 1,
     seed: Seed = None,
+    prior_rows: PriorRows = 0.0,
 ) -> int:
     """EM made visible: each E-step and M-step as a textbook's worked example."""
     from emix.cli import commands
 
     request = commands.Request(
-        data, components, commands.one_family(family), covariance, noise, columns, labels, weights, start, fix, seed
+        data,
+        components,
+        commands.one_family(family),
+        covariance,
+        noise,
+        columns,
+        labels,
+        weights,
+        start,
+        fix,
+        seed,
+        prior_rows,
     )
     return commands.explain(request, iterations=iterations)
 

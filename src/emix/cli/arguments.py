@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,12 @@ from rich.console import Console
 from rich.text import Text
 
 from emix import persistence
-from emix.data.auto import assume
+from emix.data.auto import Assumption, assume, identifiers, measurements
 from emix.data.table import Table
 from emix.em.starts import METHODS
 from emix.errors import ModelError
-from emix.families import Family, MultivariateNormal, StudentT, parse
+from emix.families import FAMILIES, Categorical, Columns, Family, MultivariateNormal, StudentT, parse
+from emix.families.columns import Part
 from emix.model import Mixture
 
 
@@ -89,30 +89,118 @@ def build_model(
     return Mixture(chosen, n_components, proportions, fixed, noise=noise)
 
 
+def is_by_column(text: str | None) -> bool:
+    """Whether this gives families to columns: `age=normal,(height,weight)=multivariate_normal`."""
+    head, equals, _ = (text or "").partition("=")
+    return bool(equals) and not ("(" in head and head.partition("(")[0].strip().lower() in FAMILIES)
+
+
+def without_identifiers(table: Table, family: str | None) -> Table:
+    """The table without the columns that only number or name its rows, which is said on stderr.
+
+    A family that is given column by column, or chosen so, leaves them out itself.
+    """
+    is_mixed = any(cells.dtype.kind not in "iuf" for cells in table.columns)
+    if table.is_tosses or is_by_column(family) or (family is None and is_mixed):
+        return table
+    found = identifiers(table)
+    if not found or len(found) == len(table.names):
+        return table
+    _say("Left out (--columns keeps it):", found)
+    return table.without(*(one.column for one in found))
+
+
 def _family(table: Table, n_components: int, family: str | None, covariance: str | None) -> Family:
     if family is None and covariance is not None:
-        return MultivariateNormal(structure=covariance)
+        return _with_covariance(table, n_components, covariance)
     if family is None or (table.is_tosses and family.strip() == "binomial"):
         return _assumed(table, n_components, {})
-    by_column = re.fullmatch(r"[^=()]+=.*", family.strip())
-    if by_column is not None:
-        pieces = [piece.partition("=") for piece in re.split(r",(?![^()]*\))", family)]
-        return _assumed(table, n_components, {name.strip(): parse(text) for name, _, text in pieces})
+    if is_by_column(family):
+        given: dict[str | tuple[str, ...], Family] = {}
+        for piece in _split(family):
+            name, _, text = piece.partition("=")
+            given[_columns(name.strip(), table)] = parse(text)
+        if covariance is not None:
+            given = _all_with(covariance, given)
+        return _assumed(table, n_components, given)
     chosen = parse(family)
-    if covariance is not None:
-        if not isinstance(chosen, MultivariateNormal | StudentT):
-            requirement = "the family multivariate_normal or student_t"
-            raise ModelError.argument(name="--covariance", requirement=requirement, found=str(chosen))
-        chosen = replace(chosen, structure=covariance)
-    return chosen
+    return chosen if covariance is None else _all_with(covariance, {family: chosen})[family]
 
 
-def _assumed(table: Table, n_components: int, given: dict[str, Family]) -> Family:
+def _split(text: str) -> list[str]:
+    """Pieces between commas outside of brackets."""
+    pieces, depth = [""], 0
+    for character in text:
+        depth += (character in "([{") - (character in ")]}")
+        if character == "," and depth == 0:
+            pieces.append("")
+        else:
+            pieces[-1] += character
+    return [piece for piece in pieces if piece.strip()]
+
+
+def _columns(text: str, table: Table) -> str | tuple[str, ...]:
+    """A column, or `(height,weight)` for several that share a family."""
+    if text in table.names or not (text.startswith("(") and text.endswith(")")):
+        return text
+    names = tuple(name.strip() for name in text[1:-1].split(",") if name.strip())
+    return names if len(names) > 1 else names[0] if names else text
+
+
+def _all_with(covariance: str, given: dict[Any, Family]) -> dict[Any, Family]:
+    """The families with this covariance, where they have one.
+
+    Raises
+    ------
+    ModelError
+        None of them has.
+    """
+    changed = {
+        key: replace(one, structure=covariance) if isinstance(one, MultivariateNormal | StudentT) else one
+        for key, one in given.items()
+    }
+    if all(new is old for new, old in zip(changed.values(), given.values(), strict=True)):
+        requirement = "the family multivariate_normal or student_t"
+        raise ModelError.argument(
+            name="--covariance", requirement=requirement, found=", ".join(map(str, given.values()))
+        )
+    return changed
+
+
+def _with_covariance(table: Table, n_components: int, covariance: str) -> Family:
+    """One multivariate normal of all columns of numbers, and beside it what the other columns look like."""
+    chosen = MultivariateNormal(structure=covariance)
+    numbers = measurements(table)
+    if all(cells.dtype.kind in "iuf" for cells in table.columns) or not numbers:
+        return chosen
+    return _assumed(table, n_components, {numbers if len(numbers) > 1 else numbers[0]: chosen})
+
+
+def _assumed(table: Table, n_components: int, given: dict[Any, Family]) -> Family:
     """What the columns look like, said on stderr where it is more than one kind."""
     family, assumptions = assume(table, n_components, given=given)
+    _say("Assumed of the columns (--family COLUMN=FAMILY changes it):", assumptions)
+    return family
+
+
+def _say(title: str, assumptions: list[Assumption]) -> None:
     if assumptions:
-        console = Console(stderr=True)
-        console.print("Assumed of the columns (--family COLUMN=FAMILY changes it):")
+        console = Console(stderr=True, soft_wrap=True)
+        console.print(title)
         for one in assumptions:
             console.print(Text(f"  {one}"))
-    return family
+
+
+def with_unknown_as_missing(model: Mixture, *, is_asked: bool) -> Mixture:
+    """The model, to which a category that it does not know is as good as a missing cell."""
+    if not is_asked:
+        return model
+    family = model.family
+    if isinstance(family, Columns):
+        parts = tuple(Part(part.names, _forgiving(part.family)) for part in family.parts)
+        return replace(model, family=replace(family, families=parts))
+    return replace(model, family=_forgiving(family))
+
+
+def _forgiving(family: Family) -> Family:
+    return replace(family, unknown="missing") if isinstance(family, Categorical) else family

@@ -6,24 +6,24 @@ import csv
 import io
 import json
 import math
-import re
 import sys
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from emix import fitting, persistence
-from emix.cli.arguments import build_model, parse_start
+from emix.cli.arguments import build_model, is_by_column, parse_start, with_unknown_as_missing, without_identifiers
 from emix.cli.progress import Progress
+from emix.cli.wording import for_command_line
 from emix.data.knowledge import read_weights
 from emix.data.table import Table, read_table
 from emix.errors import ConvergenceWarning, DataError, ModelError
 from emix.families import Bernoulli, Categorical, Columns
-from emix.fitting.fit import draw_seed, whole_number
+from emix.fitting.fit import whole_number
 from emix.fitting.worked import worked_iteration
 from emix.model import Mixture
 from emix.report import explain as explain_report
@@ -41,7 +41,7 @@ def one_family(given: list[str] | None) -> str | None:
     """
     if not given:
         return None
-    if len(given) > 1 and not all(re.match(r"[^=()]+=", one.strip()) for one in given):
+    if len(given) > 1 and not all(is_by_column(one) for one in given):
         raise ModelError.argument(name="--family", requirement="one family, or several COLUMN=FAMILY", found=given)
     return ",".join(given)
 
@@ -61,6 +61,7 @@ class Request:
     start: str | None
     fix: str | None
     seed: int | None
+    prior_rows: float = 0.0
 
     def read(self) -> tuple[Mixture, Table, dict[str, Any]]:
         """The model, its columns, and the arguments of `emix.fit` that come from other columns."""
@@ -80,8 +81,11 @@ class Request:
             if set(aside) >= set(table.names):
                 raise DataError.no_columns_beside()
             table = table.without(*aside)
+        if self.columns is None:
+            table = without_identifiers(table, self.family)
         start = parse_start(self.start)
         model = build_model(table, self.components, self.family, self.covariance, self.fix, start, noise=self.noise)
+        model = replace(model, prior_rows=self.prior_rows) if self.prior_rows else model
         if isinstance(start, dict):
             start = None
         return model, table, {**known, "start": start}
@@ -116,6 +120,7 @@ def fit(
             random_state=request.seed,
             on_iteration=progress,
         )
+    result.warnings[:] = map(for_command_line, result.warnings)
     if out is not None:
         result.save(out)
     if as_json:
@@ -134,11 +139,11 @@ def fit(
     return 0 if result.converged else 1
 
 
-def predict(model_path: Path, data: Path, *, out: Path | None, as_json: bool) -> int:
+def predict(model_path: Path, data: Path, *, out: Path | None, as_json: bool, unknown: bool = False) -> int:
     """Components and responsibilities."""
     if out is not None:
         persistence.check_writable(out)
-    model = persistence.load(model_path)
+    model = with_unknown_as_missing(persistence.load(model_path), is_asked=unknown)
     resp = fitting.responsibilities(model, read_table(data))
     labels = resp.argmax(axis=1)
     names = model.component_names
@@ -151,9 +156,10 @@ def predict(model_path: Path, data: Path, *, out: Path | None, as_json: bool) ->
     return 0
 
 
-def score(model_path: Path, data: Path, *, weights: str | None, as_json: bool) -> int:
+def score(model_path: Path, data: Path, *, weights: str | None, as_json: bool, unknown: bool = False) -> int:
     """Log-likelihood, total and per row."""
-    model, table = persistence.load(model_path), read_table(data)
+    model = with_unknown_as_missing(persistence.load(model_path), is_asked=unknown)
+    table = read_table(data)
     weight = None if weights is None else read_weights(table.column(weights), n_rows=table.n_rows, table=table)
     scores = fitting.score_samples(model, table)
     total_weight = float(len(scores) if weight is None else weight.sum())
@@ -173,25 +179,6 @@ def score(model_path: Path, data: Path, *, weights: str | None, as_json: bool) -
         )
     if impossible:
         say(f"{impossible} rows are impossible under every component: the log-likelihood is -inf.")
-    return 0
-
-
-def sample(model_path: Path, n: int, *, given: int | None, seed: int | None, out: Path | None, as_json: bool) -> int:
-    """Drawn rows."""
-    if out is not None:
-        persistence.check_writable(out)
-    model = persistence.load(model_path)
-    seed = draw_seed(seed)
-    rows, labels = fitting.sample(model, n, random_state=seed, given=given)
-    columns = (
-        list(model.family.columns) if model.family.binding is not None else [f"x{j}" for j in range(rows.shape[1])]
-    )
-    if as_json:
-        print_json({"columns": columns, "rows": rows.tolist(), "component": labels.tolist(), "seed": seed})
-        return 0
-    whole = model.family.support.is_whole
-    cells = ([int(v) for v in row] if whole else row for row in rows.tolist())
-    write_csv(out, [*columns, "component"], ([*row, k] for row, k in zip(cells, labels.tolist(), strict=True)))
     return 0
 
 
@@ -230,7 +217,9 @@ def explain(request: Request, *, iterations: int) -> int:
         trace.append(worked.step.log_likelihood)
         model = worked.next_model
     ended = fitting.fit(model, table, **known, stop="iterations", max_iter=0)
-    explain_report.print_end(console, model, [*trace, ended.log_likelihood], ended.warnings)
+    explain_report.print_end(
+        console, model, [*trace, ended.log_likelihood], [for_command_line(one) for one in ended.warnings]
+    )
     return 0
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emix.block import CHUNK_ROWS, Array, Level, Schema, Summary, is_missing
-from emix.data.table import Cells, Table
+from emix.data.table import Cells, Table, refuse_dates
 from emix.errors import DataError
 from emix.families import Support
 
@@ -37,6 +37,8 @@ def encode(table: Table, support: Support, *, family: str, schema: Schema | None
         table = _counted(table, support)
     names = column_names(table, support, family=family, schema=schema)
     table = table if names == table.names else table.select(names)
+    for name, cells in zip(names, table.columns, strict=True):
+        refuse_dates(name, cells)
     if table.matrix is not None and not support.is_categorical:
         return table.matrix, Schema(names, (None,) * len(names))
     levels: list[tuple[Level, ...] | None] = []

@@ -91,7 +91,7 @@ def _csv(path: Path, head: bytes) -> Table:
     options: dict[str, Any] = {"null_values": MISSING, "strings_can_be_null": True}
     options["true_values"] = ["true", "True", "TRUE"]
     options["false_values"] = ["false", "False", "FALSE"]
-    if delimiter == ";" and re.search(rb"(^|;)-?\d+,\d+(;|\r?$)", head, re.MULTILINE):
+    if delimiter in ";\t" and re.search(rb"(^|[;\t])-?\d+,\d+([;\t]|\r?$)", head, re.MULTILINE):
         options["decimal_point"] = ","
     convert = pc.ConvertOptions(**options)
     read = pc.ReadOptions(block_size=1 << 24)

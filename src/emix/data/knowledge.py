@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emix.block import Array
-from emix.data.table import Table, is_number, read_table
+from emix.data.table import Table, is_number, read_table, refuse_dates
 from emix.errors import DataError
 
 
@@ -52,16 +52,21 @@ class Knowledge:
         return self.labels is not None and bool((self.labels >= 0).all())
 
 
-def read_labels(labels: Any, *, n_components: int, n_rows: int, table: Table) -> Knowledge:
-    """Labels (n,) as numbers, names or sets of allowed numbers, or q (n, K), checked.
+def read_labels(
+    labels: Any, *, n_components: int, n_rows: int, table: Table, names: Sequence[str] | None = None
+) -> Knowledge:
+    """Labels (n,) as numbers, names or sets of allowed ones, or q (n, K), checked.
+
+    Components that have `names` already are found by them; else names are numbered in sorted order.
 
     Raises
     ------
     DataError
-        The wrong shape, a label outside 0..K-1, more names than components, or a q that allows no component.
+        The wrong shape, a label outside 0..K-1, more names than components or one that no component has, or a q that
+        allows no component.
     """
     if isinstance(labels, list | tuple) and any(isinstance(one, set | frozenset) for one in labels):
-        return Knowledge(q=_allowed(labels, n_components=n_components, n_rows=n_rows, table=table))
+        return _read_sets(labels, n_components=n_components, n_rows=n_rows, table=table, names=names)
     if _n_dimensions(labels) == 2:
         return Knowledge(q=_read_q(labels, n_components=n_components, n_rows=n_rows, table=table))
     given = _single_column(labels, "labels")
@@ -73,13 +78,25 @@ def read_labels(labels: Any, *, n_components: int, n_rows: int, table: Table) ->
     if all(not isinstance(value, str) for value in present):
         numbers = np.array([-1.0 if value is None else float(value) for value in given])
         return Knowledge(_check_codes(numbers, n_components, table))
-    names = sorted({str(value) for value in present})
+    full = _component_names({str(value) for value in present}, n_components, names)
+    code = {name: k for k, name in enumerate(full)}
+    codes = np.full(n_rows, -1, dtype=np.intp)
+    for row, value in enumerate(given):
+        if value is not None and value != "":
+            if str(value) not in code:
+                raise DataError.unknown_label(found=str(value), where=table.where(row), names=full)
+            codes[row] = code[str(value)]
+    return Knowledge(codes, names=full)
+
+
+def _component_names(found: set[str], n_components: int, known: Sequence[str] | None) -> tuple[str, ...]:
+    """Names of all components: those known, or the ones found, sorted, and numbers for the rest."""
+    if known is not None:
+        return tuple(known)
+    names = sorted(found)
     if len(names) > n_components:
         raise DataError.label_names(names=names, n_components=n_components)
-    code = {name: k for k, name in enumerate(names)}
-    codes = np.array([-1 if value is None or value == "" else code[str(value)] for value in given], dtype=np.intp)
-    full = (*names, *(f"component {k}" for k in range(len(names), n_components)))
-    return Knowledge(codes, names=full)
+    return (*names, *(f"component {k}" for k in range(len(names), n_components)))
 
 
 def _check_codes(given: Array, n_components: int, table: Table) -> NDArray[np.intp]:
@@ -91,27 +108,45 @@ def _check_codes(given: Array, n_components: int, table: Table) -> NDArray[np.in
     return codes.astype(np.intp)
 
 
-def _allowed(labels: Sequence[Any], *, n_components: int, n_rows: int, table: Table) -> Array:
+def _read_sets(
+    labels: Sequence[Any], *, n_components: int, n_rows: int, table: Table, names: Sequence[str] | None
+) -> Knowledge:
     """Sets of allowed components, single ones, or None where nothing is known, as q of zeros and ones."""
     if len(labels) != n_rows:
         raise DataError.shape(what="labels", required=f"({n_rows},)", found=(len(labels),))
+    sets = [one if isinstance(one, set | frozenset) else {-1 if one is None else one} for one in labels]
+    texts = {one for allowed in sets for one in allowed if isinstance(one, str)}
+    full = _component_names(texts, n_components, names) if texts else None
     q = np.zeros((n_rows, n_components))
-    for row, one in enumerate(labels):
-        allowed = one if isinstance(one, set | frozenset) else {-1 if one is None else one}
+    for row, allowed in enumerate(sets):
         if allowed == {-1}:
             q[row] = 1.0
             continue
-        for k in allowed:
-            if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 0 <= k < n_components:
-                raise DataError.label_range(found=repr(k), where=table.where(row), n_components=n_components)
-            q[row, k] = 1.0
+        for one in allowed:
+            q[row, _component(one, full, n_components, table, row)] = 1.0
         if not allowed:
             raise DataError.knowledge(found=[], where=table.where(row))
-    return q
+    return Knowledge(q=q, names=full)
+
+
+def _component(one: Any, names: Sequence[str] | None, n_components: int, table: Table, row: int) -> int:
+    """The number of a component that a set allows, by name where there are names."""
+    if names is not None:
+        if not isinstance(one, str):
+            raise DataError.mixed_labels(where=table.where(row))
+        if one not in names:
+            raise DataError.unknown_label(found=one, where=table.where(row), names=names)
+        return names.index(one)
+    if isinstance(one, bool) or not isinstance(one, int | np.integer) or not 0 <= one < n_components:
+        raise DataError.label_range(found=repr(one), where=table.where(row), n_components=n_components)
+    return int(one)
 
 
 def _read_q(labels: Any, *, n_components: int, n_rows: int, table: Table) -> Array:
-    columns = read_table(labels).columns
+    table_of_q = read_table(labels)
+    columns = table_of_q.columns
+    for name, column in zip(table_of_q.names, columns, strict=True):
+        refuse_dates(name, column)
     if any(column.dtype == object for column in columns):
         raise DataError.shape(what="labels (n, K)", required="numbers", found="text")
     q = np.stack([column.astype(np.float64) for column in columns], axis=1)
@@ -161,6 +196,7 @@ def _single_column(values: Any, what: str) -> NDArray[Any]:
     columns = read_table(values).columns
     if len(columns) > 1:
         raise DataError.shape(what=what, required="(n_rows,)", found=f"{len(columns)} columns")
+    refuse_dates(what, columns[0])
     return columns[0]
 
 

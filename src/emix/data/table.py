@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,7 +27,8 @@ class Table:
     names : tuple of str
         Column names; x0, x1, ... for data without names.
     columns : tuple of ndarray
-        One-dimensional; numbers, booleans, or objects (text; None is missing).
+        One-dimensional; numbers, booleans, or objects (text; None is missing). Dates are there to be refused by name
+        where they are used, without their values: see `refuse_dates`.
     has_names : bool
         Whether the names are the user's own.
     path : Path or None
@@ -150,6 +152,21 @@ def tosses(sequences: Sequence[str], path: Path | None = None) -> Table:
     return Table(names, tuple(items.T), path=path, is_tosses=True)
 
 
+DATES = np.dtype("datetime64[D]")
+
+
+def refuse_dates(name: str, cells: Cells) -> None:
+    """Raise if a column that is to be used holds dates.
+
+    Raises
+    ------
+    DataError
+        It does.
+    """
+    if cells.dtype == DATES:
+        raise DataError.dates(column=name)
+
+
 def is_number(text: str) -> bool:
     """Whether text reads as a number."""
     try:
@@ -189,6 +206,8 @@ def _from_series(series: nw.Series[Any]) -> Cells:
         return np.asarray(series.to_numpy()).astype(bool)
     if dtype in (nw.Boolean, nw.String, nw.Categorical, nw.Enum, nw.Object):
         return _cells(np.array(series.to_list() or [], dtype=object), series.name)
+    if dtype.is_temporal():
+        return np.zeros(len(series), dtype=DATES)
     raise DataError.not_plain_numbers(column=str(series.name), kind=str(dtype))
 
 
@@ -246,6 +265,8 @@ def _cells(values: Any, name: str) -> Cells:
         return array
     if array.dtype.kind in "US":
         return array.astype(str).astype(object)
+    if array.dtype.kind in "mM":
+        return np.zeros(len(array), dtype=DATES)
     if array.dtype.kind != "O":
         raise DataError.not_plain_numbers(column=name, kind=str(array.dtype))
     clean = np.array([None if _is_missing(value) else value for value in array], dtype=object)
@@ -253,6 +274,8 @@ def _cells(values: Any, name: str) -> Cells:
         if any(isinstance(value, complex | np.complexfloating) for value in clean):
             raise DataError.not_plain_numbers(column=name, kind="complex numbers")
         return np.array([np.nan if value is None else float(value) for value in clean])
+    if any(isinstance(value, datetime.date | datetime.time | np.datetime64) for value in clean):
+        return np.zeros(len(array), dtype=DATES)
     for value in clean:
         if value is not None and not isinstance(value, str | int | float | np.number | np.bool_):
             raise DataError.not_plain_numbers(column=name, kind=type(value).__name__)

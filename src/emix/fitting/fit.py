@@ -81,7 +81,7 @@ def fit(
         `Multinomial`: what it does not store is 0.
     labels : array-like of shape (n,) or (n, K), optional
         Known components, as numbers 0..K-1 or names, -1 or missing where unknown; a list with a set of the allowed
-        numbers for some rows; or q >= 0, which multiplies p(z = k) for each row.
+        numbers or names for some rows; or q >= 0, which multiplies p(z = k) for each row.
     sample_weight : array-like of shape (n,), optional
         Weight 3 equals the row three times; 0 leaves it out.
     start : Mixture, list of Mixture, array-like of shape (n,) or (n, K), or str, optional
@@ -202,7 +202,9 @@ def prepare(
         Whatever is wrong with the data, or fewer distinct rows than components.
     """
     K = model.latent_size
-    known = None if labels is None else read_labels(labels, n_components=K, n_rows=table.n_rows, table=table)
+    known, n_rows, names = None, table.n_rows, model.component_names
+    if labels is not None:
+        known = read_labels(labels, n_components=K, n_rows=n_rows, table=table, names=names)
     if known is not None and known.names is not None:
         model = replace(model, component_names=known.names)
     read = make_source if table.sparse is None else make_sparse_source

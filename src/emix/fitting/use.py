@@ -262,7 +262,9 @@ def prepared(
     table = read_table(data, takes_sparse=takes_sparse)
     K = model.latent_size
     weight = read_weights(sample_weight, n_rows=table.n_rows, table=table)
-    known = None if labels is None else read_labels(labels, n_components=K, n_rows=table.n_rows, table=table)
+    known, names = None, model.component_names
+    if labels is not None:
+        known = read_labels(labels, n_components=K, n_rows=table.n_rows, table=table, names=names)
     read = make_source if table.sparse is None else make_sparse_source
     source = read(table, model.family, n_components=K, knowledge=known, sample_weight=weight, for_fit=False)
     if model.family.binding is None:
