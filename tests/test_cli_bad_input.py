@@ -1,9 +1,14 @@
 """Bad input at the command line: exit code 2, one clear error, no traceback, nothing written."""
 
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.testing import assert_allclose
+from scipy import stats
 
+import emix
 import emix.fitting
 
 FAITHFUL = str(Path(__file__).parent.parent / "examples" / "old_faithful.csv")
@@ -133,3 +138,99 @@ def test_an_existing_file_survives_a_failed_fit(run, file):
     kept = file("m.json", "precious")
     assert run("fit", file("bad.csv", "a\n1\nx\n3\n"), "--out", kept).exit_code == 2
     assert kept.read_text() == "precious"
+
+
+def test_messages_name_the_options_of_the_command_line_and_pythons_name_arguments(run, file):
+    path = file("n_init.csv", "n_init,b\n1,2\n2,x\n3,4\n4,5\n")
+    said = run("fit", path).stderr
+    assert "column 'b'" in said
+    assert "leave the column out (--columns)" in said
+    with pytest.raises(emix.DataError) as python:
+        emix.fit(emix.Mixture(emix.Normal(), 2), path)
+    assert "--" not in str(python.value)
+    unknown = run("fit", path, "--columns", "n_init,zz").stderr
+    assert "'n_init', 'b'" in unknown  # in quotes: the user's own
+    collapsed = run("fit", file("six.csv", "a\n1\n2\n3\n10\n11\n12\n"), "-k", 6, "--seed", 0).stderr
+    for option in ("--n-init", "--prior-rows 1", '--family "normal(variance_floor=0.001)"'):
+        assert option in collapsed
+    for option in (["--prior-rows", 1], ["--family", "normal(variance_floor=0.001)"]):  # and what is named helps
+        assert run("fit", file("six.csv", "a\n1\n2\n3\n10\n11\n12\n"), "-k", 6, "--seed", 0, *option).exit_code == 0
+
+
+@pytest.mark.parametrize("cell", ["2024-05-31", "31.5.2024", "5/31/2024", "2024-05-31T10:00:00"])
+def test_dates_are_refused_in_words_unless_they_are_left_out(run, file, cell):
+    path = file("d.csv", "when,x\n" + "".join(f"{cell},{x}\n" for x in (1, 2, 8, 9.5)))
+    for options in ([], ["--family", "normal"], ["--columns", "when"]):
+        out = run("fit", path, *options)
+        assert out.exit_code == 2
+        assert "column 'when' holds dates" in out.stderr
+        assert "days since" in out.stderr
+    assert run("fit", path, "--columns", "x", "--seed", 0).exit_code == 0
+
+
+@pytest.mark.parametrize("options", [[], ["--family", "normal"], ["--family", "a=gamma"]])
+def test_decimal_commas_are_named_with_the_remedy(run, file, options):
+    out = run("fit", file("c.csv", 'a,b\n"1,5",2\n"2,5",3\n"8,1",4\n"9,1",5\n'), *options)
+    assert out.exit_code == 2
+    assert "a decimal comma" in out.stderr
+    assert "Write 1.5" in out.stderr
+    assert "row 1 (line 2 of c.csv), column 'a'" in out.stderr
+
+
+def test_decimal_commas_between_tabs_and_semicolons_are_read(run, file):
+    rows = [("a", "b"), ("1,5", "2"), ("2,5", "3,5"), ("8,1", "4"), ("9,1", "5"), ("7,2", "1")]
+    found = set()
+    for name, mark in (("t.tsv", "\t"), ("s.csv", ";")):
+        path = file(name, "".join(mark.join(row) + "\n" for row in rows))
+        found.add(json.loads(run("fit", path, "--family", "normal", "-k", 1, "--json").stdout)["log_likelihood"])
+    plain = np.array(rows[1:])
+    x = np.char.replace(plain, ",", ".").astype(float)
+    assert_allclose(list(found), stats.norm.logpdf(x, x.mean(axis=0), x.std(axis=0)).sum(), rtol=1e-12)
+    assert len(found) == 1
+
+
+def test_types_that_change_half_way_leave_the_other_columns_numbers(run, file):
+    """Types are inferred from the first 16 MB; what comes later is named, and the columns beside it stay numbers."""
+    pad = "x" * 2000
+    body = "".join(f"{i % 7},{i % 5 + 0.5},{pad}\n" for i in range(9000))
+    path = file("big.csv", "a,b,pad\n" + body + f"3,oops,{pad}\n")
+    out = run("fit", path, "--columns", "a,b")
+    assert out.exit_code == 2
+    assert "'oops' in row 9001 (line 9002 of big.csv), column 'b'" in out.stderr
+    assert "1 x normal; 9001 rows of a" in run("fit", path, "--columns", "a", "-k", 1).stdout
+
+
+def test_contradictions_are_named(run, file):
+    start = ["--family", "poisson", "--start", "rate=0,5"]
+    out = run("fit", file("l.csv", "n,g\n0,0\n0,0\n3,0\n4,1\n"), "--labels", "g", *start)
+    assert out.exit_code == 2
+    assert "Row 3 (line 4 of l.csv) has probability 0" in out.stderr
+    assert "or its label" in out.stderr
+    levels = run(
+        "fit", file("c.csv", "c\na\nb\nc\n"), "--family", "categorical", "--start", "probabilities=[.5,.5],[.2,.8]"
+    )
+    assert levels.exit_code == 2
+    assert "probabilities of 'c' needs one for each of its 3 levels ('a', 'b', 'c')" in levels.stderr
+    prior = ["--family", "multivariate_normal(prior={'mean': [0, 0, 0]})"]
+    shape = run("fit", file("p.csv", "a,b\n1,2\n3,1\n4,4\n6,5\n7,8\n"), *prior)
+    assert shape.exit_code == 2
+    assert "prior mean needs 2 columns" in shape.stderr
+
+
+def test_prediction_on_other_columns_and_levels(run, file, tmp_path):
+    saved, body = tmp_path / "m.json", "".join(f"{i % 9 + 0.5},{'abc'[i % 3]}\n" for i in range(60))
+    assert run("fit", file("t.csv", "x,c\n" + body), "--seed", 0, "--out", saved).exit_code == 0
+    gone = run("predict", saved, file("g.csv", "x,d\n1,a\n"))
+    assert gone.exit_code == 2
+    assert "no column 'c'" in gone.stderr
+    assert "'x', 'd'" in gone.stderr
+    new = file("n.csv", "x,c\n1,zz\n2.5,a\n")
+    refused = run("predict", saved, new)
+    assert refused.exit_code == 2
+    for text in ("column 'c'", "'zz'", "row 1 (line 2 of n.csv)", "--unknown-missing"):
+        assert text in refused.stderr
+    missing = run("predict", saved, file("m.csv", "x,c\n1,\n2.5,a\n"))
+    for command in ("predict", "score"):
+        alike = run(command, saved, new, "--unknown-missing")
+        assert alike.stdout == run(command, saved, file("m.csv", "x,c\n1,\n2.5,a\n")).stdout
+    assert missing.exit_code == 0

@@ -177,3 +177,89 @@ def test_an_impossible_row_of_weight_0_is_in_nobodys_way():
 def test_impossible_probabilities_are_refused(value):
     with pytest.raises(emix.ModelError, match="probabilities"):
         emix.Categorical(value)
+
+
+@pytest.mark.parametrize(
+    "when",
+    [
+        [datetime.date(2020, 1, 1), None, datetime.date(2020, 1, 3), datetime.date(2020, 1, 4)],
+        np.array(["2020-01-01", "2020-01-02", "NaT", "2020-01-04"], dtype="datetime64[D]"),
+        pd.Series(pd.to_datetime(["2020-01-01"] * 4)).dt.tz_localize("UTC"),
+        pl.Series([datetime.timedelta(days=1)] * 4),
+        pa.array([datetime.time(10, 0)] * 4),
+        ["2020-01-01", "2020-01-02", "2020-02-01", None],
+    ],
+    ids=lambda one: type(one).__name__,
+)
+def test_dates_are_refused_where_they_are_used_and_only_there(when):
+    data = {"when": when, "x": [1.0, 2.0, 8.0, 9.0]}
+    with pytest.raises(emix.DataError, match=r"(?s)column 'when' holds dates.*days since"):
+        emix.fit(emix.Mixture(emix.Normal(), 1), data)
+    assert emix.fit(emix.Mixture(emix.Columns({"x": emix.Normal()}), 1), data).converged
+    if not isinstance(when, list) or not isinstance(when[0], str):  # text may be names of components
+        with pytest.raises(emix.DataError, match="holds dates"):
+            emix.fit(emix.Mixture(emix.Normal(), 1), data["x"], labels=when)
+
+
+X = [1.0, 1.5, 2.0, 5.0, 5.5, 6.0, 9.0, 9.5, 10.0]
+
+
+def test_sets_of_labels_may_hold_names():
+    numbers = [{0, 1}, 0, None, {1}, 1, {0, 1, 2}, 2, {2}, -1]
+    names = [{"a", "b"}, "a", None, {"b"}, "b", {"a", "b", "c"}, "c", {"c"}, None]
+    of_numbers = emix.fit(emix.Mixture(emix.Normal(), 3), X, labels=numbers, random_state=0)
+    of_names = emix.fit(emix.Mixture(emix.Normal(), 3), X, labels=names, random_state=0)
+    assert of_names.model.component_names == ("a", "b", "c")
+    assert_array_equal(of_names.model.family.mean, of_numbers.model.family.mean)
+
+
+def test_labels_find_the_components_that_a_fit_named():
+    labels = ["low"] * 2 + [None] + ["mid"] * 3 + ["top"] * 2 + [None]
+    model = emix.fit(emix.Mixture(emix.Normal(), 3), X, labels=labels, random_state=0).model
+    known = emix.responsibilities(model, X[-2:], labels=["top", None])
+    assert_array_equal(known[0], [0, 0, 1])
+    within = emix.responsibilities(model, X[-2:], labels=[{"low", "mid"}, None])
+    assert within[0, 2] == 0
+    again = emix.fit(model, X, labels=[None] * 6 + ["top"] * 3).model
+    assert again.component_names == ("low", "mid", "top")
+    with pytest.raises(emix.DataError, match=r"(?s)'low', 'mid', 'top'.*'best' in row 1"):
+        emix.responsibilities(model, X[-2:], labels=["top", "best"])
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([{"a", "b"}, 1, *[None] * 7], "not both"),
+        ([{"a", "b"}, "c", "d", *[None] * 6], "4 names"),
+        ([set(), "a", *[None] * 7], "positive one in each row"),
+        ([{0, 7}, *[None] * 8], r"0\.\.2"),
+        ([{0}] * 3, "shape"),
+    ],
+)
+def test_impossible_sets_of_labels_are_refused(labels, message):
+    with pytest.raises(emix.DataError, match=message):
+        emix.fit(emix.Mixture(emix.Normal(), 3), X, labels=labels)
+
+
+def test_levels_that_do_not_cover_the_data_are_named():
+    for family in (emix.Categorical([[0.5, 0.5]]), emix.Columns({"c": emix.Categorical([[0.5, 0.5]])})):
+        with pytest.raises(
+            emix.ModelError, match=r"(?s)'c' needs one for each of its 3 levels \('u', 'v', 'w'\).*Found 2"
+        ):
+            emix.fit(emix.Mixture(family), {"c": ["u", "v", "w"]})
+
+
+@pytest.mark.parametrize("family", [emix.Normal(), emix.Poisson(), emix.Categorical(), emix.Beta()], ids=str)
+def test_a_column_that_is_missing_in_every_row_is_named(family):
+    data = (
+        {"a": [0.5, 0.25, 0.75], "b": [None] * 3}
+        if family.name in ("beta", "normal")
+        else {"a": [1, 2, 3], "b": [None] * 3}
+    )
+    for one in (family, emix.Columns({"a": family, "b": family})):
+        with pytest.raises(emix.DataError, match="'b' is missing in every row"):
+            emix.fit(emix.Mixture(one, 2), data)
+
+
+def test_public_names_alone_are_listed():
+    assert set(dir(emix)) == {*emix.__all__, "__version__"}

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from fits import NOTICES, assert_same_bits, assert_same_fit, two_normals
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy import optimize, stats
 
 import emix
 from emix import (
@@ -21,7 +22,9 @@ from emix import (
     Chunk,
     ConvergenceWarning,
     Expectation,
+    FitError,
     Gamma,
+    LogNormal,
     Mixture,
     ModelError,
     MultivariateNormal,
@@ -29,6 +32,7 @@ from emix import (
     Poisson,
     StopReason,
     fit,
+    load,
 )
 from emix.block import CHUNK_ROWS
 from emix.model import Model
@@ -433,3 +437,37 @@ def test_a_floor_for_variances_serves_tables_that_would_collapse():
         values = np.linalg.eigvalsh(result.model.family.covariance / np.outer(scale, scale))
         assert values.min() >= 0.01 * (1 - 1e-9)
         assert all(record.gain >= -8 * record.noise for record in result.history[1:])
+
+
+@pytest.mark.parametrize(("family", "log"), [(Normal, False), (LogNormal, True)], ids=["normal", "lognormal"])
+def test_a_floor_for_variances_of_single_columns_is_the_constrained_maximum(family, log, tmp_path):
+    x = np.random.default_rng(1).normal(size=40)
+    resp = stats.norm.pdf(x[:, None], [0.0, x[3]], [2.0, 0.01])
+    resp /= resp.sum(axis=1, keepdims=True)
+    data, floor = np.exp(x) if log else x, 0.05
+    fitted = fit(Mixture(family(variance_floor=floor), 2), data, start=resp, stop="iterations", max_iter=0).model.family
+    least = floor * x.var()
+    for k, w in enumerate(resp.T):
+        mean, variance = (next(iter(fitted.parameters.values()))[k], list(fitted.parameters.values())[1][k])
+        off = w @ (x - w @ x / w.sum()) ** 2
+        found = optimize.minimize_scalar(
+            lambda v, w=w, off=off: 0.5 * (w.sum() * np.log(v) + off / v), bounds=(least, 9.0), options={"xatol": 1e-12}
+        )
+        assert_allclose(variance, found.x, rtol=1e-6)
+        assert_allclose(mean, w @ x / w.sum(), rtol=1e-9)
+    assert_allclose(list(fitted.parameters.values())[1].min(), least, rtol=1e-12)  # the second component is held by it
+    result = fit(Mixture(family(variance_floor=floor), 9), data, random_state=0)
+    assert all(record.gain >= -8 * record.noise for record in result.history[1:])
+    result.save(tmp_path / "m.json")
+    assert load(tmp_path / "m.json").family.variance_floor == floor
+    with pytest.raises(ModelError, match="variance_floor needs a finite number >= 0"):
+        family(variance_floor=-1)
+
+
+@pytest.mark.parametrize("family", [Normal(), LogNormal(), Gamma()], ids=str)
+def test_the_remedies_that_a_collapse_names_exist(family):
+    x = np.exp(np.r_[np.random.default_rng(0).normal(size=10), 1.25, 1.25, 1.25])
+    with pytest.raises(FitError) as collapse:
+        fit(Mixture(family, 10), x, random_state=0)
+    assert "prior_rows=1.0 of Mixture" in str(collapse.value)
+    assert fit(Mixture(family, 10, prior_rows=1.0), x, random_state=0).converged

@@ -123,7 +123,8 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_MODULE_OF})
+    """The public names, and nothing that happens to be imported."""
+    return sorted([*__all__, "__version__"])
 
 
 __all__ = [

@@ -287,7 +287,7 @@ class ImpossibleRowError(DataError):
         error = cls(
             f"each row must be possible under at least one component.\n"
             f"  {place[0].upper()}{place[1:]} has probability 0 under all of them (with what its label allows).\n"
-            f"  Start from parameters without exact zeros or ones, or correct the row."
+            f"  Start from parameters without exact zeros or ones, or correct the row or its label."
         )
         error.row = row
         return error
@@ -395,7 +395,8 @@ class FitError(EmixError, RuntimeError):
         return cls(
             f"no start led to a fit: {starts} ended in a degenerate component.\n  {first}\n"
             f"  Ask for fewer components or a simpler covariance (diag, spherical, tied); for more starts (n_init); or "
-            f"give the variances a floor or a prior (variance_floor, prior of MultivariateNormal)."
+            f"give the variances a floor (variance_floor=0.001 of Normal, LogNormal or MultivariateNormal) or any "
+            f"family a weak prior (prior_rows=1.0 of Mixture)."
         )
 
 

@@ -104,7 +104,7 @@ def _csv(path: Path, head: bytes) -> Table:
             # a type inferred from the first block does not fit a later one: read as text, so that the cell can be named
             names = pc.open_csv(path, parse_options=parse, convert_options=convert).schema.names
             convert = pc.ConvertOptions(**options, column_types=dict.fromkeys(names, pa.string()))
-            frame = pc.read_csv(path, read_options=read, parse_options=parse, convert_options=convert)
+            frame = _numbers_where_all_are(pc.read_csv(path, parse_options=parse, convert_options=convert))
     except (pa.ArrowException, UnicodeDecodeError) as error:
         _refuse_ragged(path, delimiter)
         if "utf8" in str(error).lower().replace("-", ""):
@@ -119,6 +119,19 @@ def _csv(path: Path, head: bytes) -> Table:
     if len(set(names)) < len(names):
         raise DataError.repeated_column(column=next(name for name in names if names.count(name) > 1))
     return _at(_from_frame(nw.from_native(pa.table(columns, names=names), eager_only=True)), path)
+
+
+def _numbers_where_all_are(frame: Any) -> Any:
+    """A table that was read as text, with the columns in which every cell is a number as numbers."""
+    import pyarrow as pa
+
+    columns = []
+    for column in frame.columns:
+        try:
+            columns.append(column.cast(pa.float64()))
+        except pa.ArrowInvalid:
+            columns.append(column)
+    return pa.table(columns, names=frame.column_names)
 
 
 def _delimiter(path: Path, head: bytes) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emix.block import Array, safe_log
-from emix.errors import ModelError
+from emix.errors import ModelError, listed
 from emix.families.base import Family, Parameter, Support, Work, share
 from emix.spaces import SIMPLEX, Space
 
@@ -70,6 +70,15 @@ class Categorical(Family):
         if self.probabilities is None:
             return
         found, required = [p.shape[1] for p in self._by_column()], self._sizes()
+        if found != required and len(found) == len(required) and self.binding is not None:
+            j = next(j for j, size in enumerate(required) if found[j] != size)
+            name, levels = self.binding.names[j], self.binding.schema.levels[j] or ()
+            raise ModelError.parameter(
+                family=self.name,
+                name=f"probabilities of '{name}'",
+                requirement=f"one for each of its {required[j]} levels ({listed(levels)})",
+                found=f"{found[j]} in each component",
+            )
         if found != required:
             raise ModelError.parameter(
                 family=self.name,

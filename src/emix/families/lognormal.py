@@ -30,10 +30,13 @@ class LogNormal(LocationScaleFamily):
         Mean of log x; exp(log_mean) is the median of x.
     log_variance : array-like of shape (K,) or (K, d), optional
         Variance of log x; divisor n.
+    variance_floor : float, default=0.0
+        Least log variance of a component, as a share of the whole column's; as for `Normal`.
     """
 
     log_mean: Parameter = None
     log_variance: Parameter = None
+    variance_floor: float = 0.0
 
     name = "lognormal"
     spaces = {"log_mean": REAL, "log_variance": POSITIVE}

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emix.block import Array, Schema, Summary
-from emix.errors import DegenerateError
+from emix.errors import DegenerateError, ModelError
 from emix.families.base import RESOLUTION, VARIANCE_FLOOR, Binding, Parameter, Support, Work
 from emix.families.columnwise import ColumnwiseFamily, by_column
 from emix.kernels.tiles import PLAIN, SQUARES, Tile
@@ -32,6 +32,13 @@ class LocationScaleFamily(ColumnwiseFamily):
     _mean_name = "mean"
     _variance_name = "variance"
     _coordinate = PLAIN
+    variance_floor: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        floor: object = self.variance_floor
+        if isinstance(floor, bool) or not isinstance(floor, int | float) or not 0 <= floor < np.inf:
+            raise ModelError.argument(name="variance_floor", requirement="a finite number >= 0", found=floor)
 
     def _unit(self, x: Array) -> Array:
         """u: the cells in the coordinate that is normal."""
@@ -50,7 +57,7 @@ class LocationScaleFamily(ColumnwiseFamily):
 
     @property
     def can_be_centred(self) -> bool:
-        return True
+        return not self.variance_floor  # which is a share of the whole column's variance
 
     def centred(self) -> Self:
         mean, variance = (by_column(getattr(self, name))[0] for name in (self._mean_name, self._variance_name))
@@ -84,6 +91,7 @@ class LocationScaleFamily(ColumnwiseFamily):
         if self._variance_name not in self.fixed:
             if self.binding is not None and self.binding.is_own and (scale > RESOLUTION * np.abs(pivot)).all():
                 v = np.maximum(v, VARIANCE_FLOOR)
+            v = np.maximum(v, self.variance_floor)  # the likelihood falls from its only maximum on: the constrained one
             if not (v > VARIANCE_FLOOR).all():
                 k, j = np.argwhere(~(v > VARIANCE_FLOOR))[0]
                 raise DegenerateError.collapsed(
@@ -145,10 +153,14 @@ class Normal(LocationScaleFamily):
         In the unit of the column.
     variance : array-like of shape (K,) or (K, d), optional
         In the squared unit of the column: a variance, not a standard deviation; divisor n.
+    variance_floor : float, default=0.0
+        Least variance of a component, as a share of the whole column's. The M-step is then the constrained maximum;
+        with 0 a component whose variance runs to 0 ends its start.
     """
 
     mean: Parameter = None
     variance: Parameter = None
+    variance_floor: float = 0.0
 
     name = "normal"
     takes_noise = True

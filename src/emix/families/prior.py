@@ -22,7 +22,7 @@ POSSIBLE = (*COMMON, "VII", "VVI", "VVV")
 """Structures whose M-step is closed under the prior."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ConjugatePrior:
     """Prior of means and covariances of Gaussian components.
 
@@ -64,6 +64,13 @@ class ConjugatePrior:
             if array.ndim != n_dimensions or not np.isfinite(array).all() or not is_symmetric:
                 raise ModelError.argument(name=f"prior {name}", requirement=requirement, found=value)
             object.__setattr__(self, name, _as_tuples(array))
+
+    def __repr__(self) -> str:
+        """What is given, arrays by their shape: `ConjugatePrior(shrinkage=0.01, dof=4.0, scale=2 x 2)`."""
+        sizes = {"mean": "{0} numbers", "scale": "{0} x {0}"}
+        given = [(name, getattr(self, name)) for name in ("shrinkage", "mean", "dof", "scale")]
+        shown = (f"{n}={sizes[n].format(len(v)) if n in sizes else v}" for n, v in given if v is not None)
+        return f"ConjugatePrior({', '.join(shown)})"
 
     def check_columns(self, d: int) -> None:
         """Raise a `ModelError` if the prior is of another number of columns."""

@@ -22,7 +22,10 @@ FEW_ROWS = 10
 """Rows per column and one more, of average weight, from which a narrow component is believed."""
 NAMED = 5
 """Rows that are named of a component that collapsed."""
-REMEDIES = "Remedies: fewer components or a simpler covariance; more starts; or a floor or prior for the variances."
+REMEDIES = (
+    "Remedies: fewer components or a simpler covariance; more starts (n_init); a floor for the variances "
+    "(variance_floor=0.001 of Normal, LogNormal or MultivariateNormal); or a weak prior (prior_rows=1.0 of Mixture)."
+)
 BOUNDARY = 1e-6
 """A probability this near to 0 or 1 ended there."""
 EQUAL = 0.01

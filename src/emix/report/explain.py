@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from emix.block import Array
-from emix.families import Work
+from emix.families import Columns, Work
 from emix.fitting.worked import Outcome, WorkedIteration
 from emix.model import Mixture
 from emix.report.text import component_title, parameter_lines
@@ -99,7 +99,18 @@ def _print_sums(console: Console, model: Mixture, worked: WorkedIteration) -> No
     for name, column in zip(("rows (the expected counts)", *names[1:]), S.T, strict=True):
         table.add_row(Text(name), *(digits(value) for value in column), digits(column.sum()))
     console.print(table)
+    if _is_completed(model, worked.outcomes):
+        console.print("A missing cell counts with what the other cells of its row let one expect of it.")
     console.print()
+
+
+def _is_completed(model: Mixture, outcomes: Sequence[Outcome]) -> bool:
+    """Whether cells are missing of columns whose sums hold their expected values."""
+    family = model.family
+    parts = [part.family for part in family.parts] if isinstance(family, Columns) else [family]
+    joint = {name for one in parts if one.groups_by_pattern for name in one.columns}
+    places = [j for j, name in enumerate(family.columns) if name in joint]
+    return any(outcome.cells[j] is None for outcome in outcomes for j in places)
 
 
 def _print_m_step(console: Console, model: Mixture, worked: WorkedIteration) -> None:
@@ -114,12 +125,19 @@ def _print_m_step(console: Console, model: Mixture, worked: WorkedIteration) -> 
     for name in sorted(model.family.fixed):
         console.print(f"  {name}: held fixed")
     for line in [*lines, *worked.work]:
-        console.print(Text(f"  {line.parameter} = {line.text}"))
+        console.print(Text(f"  {line.parameter} = {_true_of(line, counts)}"))
         for k in range(len(line.value)):
             console.print(Text(f"    {component_title(model, k)}: {_division(line, k)}"))
     console.print()
     console.print(f"Log-likelihood of the parameters of this E-step: {worked.step.log_likelihood:.8f}")
     console.print()
+
+
+def _true_of(line: Work, counts: Array) -> str:
+    """What a line says; where cells are missing it divides by the rows that have a value, not by all."""
+    if line.denominator is None or np.allclose(line.denominator, counts, rtol=1e-9):
+        return line.text
+    return line.text + " with a value" * line.text.endswith(" rows")
 
 
 def _division(line: Work, k: int) -> str:
