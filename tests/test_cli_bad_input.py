@@ -234,3 +234,14 @@ def test_prediction_on_other_columns_and_levels(run, file, tmp_path):
         alike = run(command, saved, new, "--unknown-missing")
         assert alike.stdout == run(command, saved, file("m.csv", "x,c\n1,\n2.5,a\n")).stdout
     assert missing.exit_code == 0
+
+
+def test_commas_that_may_stand_between_thousands_are_not_taken_for_decimal_ones(run, file):
+    out = run("fit", file("t.tsv", "a\tb\n1,500\t2\n2,500\t3\n8,100\t4\n"), "--family", "normal")
+    assert out.exit_code == 2
+    assert "Write 1.500 or 1500, whichever is meant" in out.stderr
+
+
+def test_a_family_that_is_none_is_no_column(run, file):
+    out = run("fit", file("a.csv", "a\n1\n2\n3\n"), "--family", "gaussian(x=1)")
+    assert "unknown family 'gaussian'" in out.stderr

@@ -112,6 +112,18 @@ def test_impute_fills_the_holes_and_keeps_everything_else(run, saved, tmp_path):
     assert json.loads(run("impute", saved, SURVEY, "--json").stdout)["columns"] == list(given[0])
 
 
+def test_impute_keeps_dates_and_texts_as_they_were(run, file, tmp_path):
+    rows = "".join(
+        f"2024-01-{i + 1:02d},{i % 4}{'' if i % 5 else '.5'},n{i},{i + 0.5 if i % 3 else ''}\n" for i in range(20)
+    )
+    path, saved = file("d.csv", "when,a,note,b\n" + rows), tmp_path / "m.json"
+    assert run("fit", path, "--columns", "a,b", "--family", "normal", "-k", 1, "--out", saved).exit_code == 0
+    found = list(csv.DictReader(run("impute", saved, path).stdout.splitlines()))
+    for row, before in zip(found, csv.DictReader(path.read_text().splitlines()), strict=True):
+        assert (row["when"], row["note"]) == (before["when"], before["note"])
+        assert row["b"]
+
+
 def test_impute_draws_as_often_as_asked(run, saved):
     out = run("impute", saved, SURVEY, "--draws", 3, "--seed", 4)
     assert out.stdout == run("impute", saved, SURVEY, "--draws", 3, "--seed", 4).stdout

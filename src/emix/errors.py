@@ -63,9 +63,13 @@ class DataError(EmixError, ValueError):
 
     @classmethod
     def decimal_comma(cls, *, column: str, found: object, where: str) -> Self:
+        text = str(found).strip()
+        remedy = text.replace(",", ".")
+        if len(text.partition(",")[2]) == 3:  # or is it between thousands?
+            remedy += f" or {text.replace(',', '')}, whichever is meant"
         return cls(
             f"numbers need a decimal point.\n  Found {found!r} in {where}, column '{column}': a decimal comma.\n"
-            f"  Write {str(found).strip().replace(',', '.')}. (Between semicolons or tabs decimal commas can be read.)"
+            f"  Write {remedy}. (Between semicolons or tabs decimal commas can be read.)"
         )
 
     @classmethod

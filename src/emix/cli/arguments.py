@@ -15,7 +15,7 @@ from emix.data.auto import Assumption, assume, identifiers, measurements
 from emix.data.table import Table
 from emix.em.starts import METHODS
 from emix.errors import ModelError
-from emix.families import FAMILIES, Categorical, Columns, Family, MultivariateNormal, StudentT, parse
+from emix.families import Categorical, Columns, Family, MultivariateNormal, StudentT, parse
 from emix.families.columns import Part
 from emix.model import Mixture
 
@@ -92,7 +92,7 @@ def build_model(
 def is_by_column(text: str | None) -> bool:
     """Whether this gives families to columns: `age=normal,(height,weight)=multivariate_normal`."""
     head, equals, _ = (text or "").partition("=")
-    return bool(equals) and not ("(" in head and head.partition("(")[0].strip().lower() in FAMILIES)
+    return bool(equals) and head.count("(") == head.count(")")  # else an argument: `binomial(n_trials=10)`
 
 
 def without_identifiers(table: Table, family: str | None) -> Table:

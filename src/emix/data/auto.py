@@ -127,7 +127,10 @@ def identifiers(table: Table) -> list[Assumption]:
     """The columns that only number or name the rows: texts that are all different, or 1, 2, 3, ... down the table."""
     found = []
     for name, cells in zip(table.names, table.columns, strict=True):
-        one = _of_column(name, cells) if cells.dtype == object else None
+        texts = [cell for cell in cells if isinstance(cell, str)] if cells.dtype == object else []
+        if texts and DATE.fullmatch(texts[0]):  # refused by name where it is read
+            continue
+        one = _of_column(name, cells) if texts else None
         if one is not None and one.family is None and one.reason != SINGLE:
             found.append(one)
         elif cells.dtype.kind in "iuf" and len(cells) >= ROWS and (np.diff(cells.astype(np.float64)) == 1).all():

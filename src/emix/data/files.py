@@ -91,7 +91,9 @@ def _csv(path: Path, head: bytes) -> Table:
     options: dict[str, Any] = {"null_values": MISSING, "strings_can_be_null": True}
     options["true_values"] = ["true", "True", "TRUE"]
     options["false_values"] = ["false", "False", "FALSE"]
-    if delimiter in ";\t" and re.search(rb"(^|[;\t])-?\d+,\d+([;\t]|\r?$)", head, re.MULTILINE):
+    # between tabs three digits after a comma may be thousands: those alone decide nothing
+    cell = {";": rb"(^|;)-?\d+,\d+(;|\r?$)", "\t": rb"(^|\t)-?\d+,(\d{1,2}|\d{4,})(\t|\r?$)"}.get(delimiter)
+    if cell is not None and re.search(cell, head, re.MULTILINE):
         options["decimal_point"] = ","
     convert = pc.ConvertOptions(**options)
     read = pc.ReadOptions(block_size=1 << 24)
@@ -104,7 +106,8 @@ def _csv(path: Path, head: bytes) -> Table:
             # a type inferred from the first block does not fit a later one: read as text, so that the cell can be named
             names = pc.open_csv(path, parse_options=parse, convert_options=convert).schema.names
             convert = pc.ConvertOptions(**options, column_types=dict.fromkeys(names, pa.string()))
-            frame = _numbers_where_all_are(pc.read_csv(path, parse_options=parse, convert_options=convert))
+            frame = pc.read_csv(path, read_options=read, parse_options=parse, convert_options=convert)
+            frame = _numbers_where_all_are(frame)
     except (pa.ArrowException, UnicodeDecodeError) as error:
         _refuse_ragged(path, delimiter)
         if "utf8" in str(error).lower().replace("-", ""):

@@ -27,8 +27,7 @@ class Table:
     names : tuple of str
         Column names; x0, x1, ... for data without names.
     columns : tuple of ndarray
-        One-dimensional; numbers, booleans, or objects (text; None is missing). Dates are there to be refused by name
-        where they are used, without their values: see `refuse_dates`.
+        One-dimensional; numbers, booleans, or objects (text; None is missing); `Dates`, which no family reads.
     has_names : bool
         Whether the names are the user's own.
     path : Path or None
@@ -152,7 +151,13 @@ def tosses(sequences: Sequence[str], path: Path | None = None) -> Table:
     return Table(names, tuple(items.T), path=path, is_tosses=True)
 
 
-DATES = np.dtype("datetime64[D]")
+class Dates(np.ndarray[Any, Any]):
+    """A column of dates or times as text: written back as it was, and refused by name where it would be used."""
+
+
+def _dates(values: Sequence[Any]) -> Cells:
+    found = np.array([None if value is None or value != value else str(value) for value in values], dtype=object)
+    return found.view(Dates)
 
 
 def refuse_dates(name: str, cells: Cells) -> None:
@@ -163,7 +168,7 @@ def refuse_dates(name: str, cells: Cells) -> None:
     DataError
         It does.
     """
-    if cells.dtype == DATES:
+    if isinstance(cells, Dates):
         raise DataError.dates(column=name)
 
 
@@ -207,7 +212,7 @@ def _from_series(series: nw.Series[Any]) -> Cells:
     if dtype in (nw.Boolean, nw.String, nw.Categorical, nw.Enum, nw.Object):
         return _cells(np.array(series.to_list() or [], dtype=object), series.name)
     if dtype.is_temporal():
-        return np.zeros(len(series), dtype=DATES)
+        return _dates(series.to_list())
     raise DataError.not_plain_numbers(column=str(series.name), kind=str(dtype))
 
 
@@ -266,7 +271,7 @@ def _cells(values: Any, name: str) -> Cells:
     if array.dtype.kind in "US":
         return array.astype(str).astype(object)
     if array.dtype.kind in "mM":
-        return np.zeros(len(array), dtype=DATES)
+        return _dates(list(array))
     if array.dtype.kind != "O":
         raise DataError.not_plain_numbers(column=name, kind=str(array.dtype))
     clean = np.array([None if _is_missing(value) else value for value in array], dtype=object)
@@ -275,7 +280,7 @@ def _cells(values: Any, name: str) -> Cells:
             raise DataError.not_plain_numbers(column=name, kind="complex numbers")
         return np.array([np.nan if value is None else float(value) for value in clean])
     if any(isinstance(value, datetime.date | datetime.time | np.datetime64) for value in clean):
-        return np.zeros(len(array), dtype=DATES)
+        return _dates(clean.tolist())
     for value in clean:
         if value is not None and not isinstance(value, str | int | float | np.number | np.bool_):
             raise DataError.not_plain_numbers(column=name, kind=type(value).__name__)

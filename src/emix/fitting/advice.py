@@ -65,7 +65,7 @@ def _unidentified(model: Mixture, source: InMemorySource) -> list[str]:
     if source.knowledge is not None or model.prior_rows or model.latent_size == 1:
         return []
     families = [part.family for part in model.family.parts] if isinstance(model.family, Columns) else [model.family]
-    if not all(isinstance(one, Categorical | Bernoulli) for one in families):
+    if not all(isinstance(one, Categorical | Bernoulli) and one.options.get("prior") is None for one in families):
         return []
     n_patterns, n_free = math.prod(_n_answers(one) for one in families), model.n_free_parameters
     remedy = "ask for fewer components, bring more items, or hold parameters fixed."
