@@ -308,6 +308,18 @@ class ModelError(EmixError, ValueError):
         return cls(f"{name} needs {requirement}.\n  Found {found!r}.\n  Correct the argument.")
 
     @classmethod
+    def prior(cls, *, owner: str, kind: str, found: object) -> Self:
+        return cls(f"{owner}: prior needs a {kind} with hyperparameters.\n  Found {found!r}.\n  Correct the argument.")
+
+    @classmethod
+    def outside_prior(cls, model: object) -> Self:
+        return cls(
+            f"a start needs parameters that are possible under the prior.\n"
+            f"  In {model} one lies on the boundary, where the prior's density is 0.\n"
+            f"  Start from a value inside, or hold the parameter fixed."
+        )
+
+    @classmethod
     def no_free_parameters(cls, model: object) -> Self:
         return cls(
             f"AIC and BIC need the number of free parameters.\n  {type(model).__name__} has no `n_free_parameters`.\n"

@@ -89,6 +89,18 @@ def build_model(
     return Mixture(chosen, n_components, proportions, fixed, noise=noise)
 
 
+def _apart(text: str) -> list[str]:
+    """The pieces between the commas that stand in no parentheses or brackets."""
+    pieces, depth = [""], 0
+    for letter in text:
+        depth += (letter in "([{") - (letter in ")]}")
+        if letter == "," and depth == 0:
+            pieces.append("")
+        else:
+            pieces[-1] += letter
+    return pieces
+
+
 def _family(table: Table, n_components: int, family: str | None, covariance: str | None) -> Family:
     if family is None and covariance is not None:
         return MultivariateNormal(structure=covariance)
@@ -96,7 +108,7 @@ def _family(table: Table, n_components: int, family: str | None, covariance: str
         return _assumed(table, n_components, {})
     by_column = re.fullmatch(r"[^=()]+=.*", family.strip())
     if by_column is not None:
-        pieces = [piece.partition("=") for piece in re.split(r",(?![^()]*\))", family)]
+        pieces = [piece.partition("=") for piece in _apart(family)]
         return _assumed(table, n_components, {name.strip(): parse(text) for name, _, text in pieces})
     chosen = parse(family)
     if covariance is not None:

@@ -25,7 +25,15 @@ from emix.families.multivariate_normal import MultivariateNormal
 from emix.families.negative_binomial import NegativeBinomial
 from emix.families.normal import Normal
 from emix.families.poisson import Poisson
-from emix.families.prior import ConjugatePrior
+from emix.families.priors import (
+    PRIORS,
+    BetaPrior,
+    ConjugatePrior,
+    DirichletPrior,
+    GammaPrior,
+    GammaRowsPrior,
+    NormalInverseGammaPrior,
+)
 from emix.families.structures import STRUCTURES, FactorAnalytic
 from emix.families.student_t import StudentT
 from emix.families.truncated_poisson import TruncatedPoisson
@@ -62,6 +70,8 @@ FAMILIES: dict[str, type[Family]] = {
 def parse(text: str) -> Family:
     """A family from text such as `poisson` or `binomial(n_trials=10)`: a name and literals, never code.
 
+    A prior is written in the same way: `poisson(prior=gamma(2, 0.5))`, `categorical(prior=dirichlet({'a': 2}))`.
+
     Raises
     ------
     ModelError
@@ -80,6 +90,11 @@ def parse(text: str) -> Family:
                 raise ValueError("not a call")
             arguments = [_literal(argument) for argument in call.args]
             keywords = {str(keyword.arg): _literal(keyword.value) for keyword in call.keywords}
+        except ModelError:
+            raise
+        except TypeError as error:
+            detail = re.sub(r"^\w+\.__init__\(\) ", "", str(error))
+            raise ModelError.family_text(found=text, detail=f"in its prior, {detail}") from error
         except (SyntaxError, ValueError) as error:
             raise ModelError.family_text(found=text, detail="not a name with literal arguments") from error
     for name in ("fixed", "binding"):
@@ -93,9 +108,15 @@ def parse(text: str) -> Family:
 
 
 def _literal(node: ast.expr) -> Any:
-    """A literal; a bare word is text, so that a shell needs no second pair of quotes: `binomial(n_trials=tosses)`."""
+    """A literal or a prior; a bare word is text, so that a shell needs no more quotes: `n_trials=tosses`."""
     if isinstance(node, ast.Name):
         return {"true": True, "false": False}.get(node.id.lower(), node.id)
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+        named = {kind.__name__.lower(): kind for kind in PRIORS.values()} | PRIORS
+        if node.func.id.lower() not in named:
+            raise ModelError.choice(what="prior", found=node.func.id, available=PRIORS)
+        values = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in node.keywords}
+        return named[node.func.id.lower()](*(ast.literal_eval(one) for one in node.args), **values)
     return ast.literal_eval(node)
 
 
@@ -104,6 +125,7 @@ __all__ = [
     "STRUCTURES",
     "Bernoulli",
     "Beta",
+    "BetaPrior",
     "Binding",
     "Binomial",
     "Categorical",
@@ -111,10 +133,13 @@ __all__ = [
     "CensoredWeibull",
     "Columns",
     "ConjugatePrior",
+    "DirichletPrior",
     "Exponential",
     "FactorAnalytic",
     "Family",
     "Gamma",
+    "GammaPrior",
+    "GammaRowsPrior",
     "Geometric",
     "InverseGaussian",
     "LogNormal",
@@ -122,6 +147,7 @@ __all__ = [
     "MultivariateNormal",
     "NegativeBinomial",
     "Normal",
+    "NormalInverseGammaPrior",
     "Poisson",
     "StudentT",
     "Support",

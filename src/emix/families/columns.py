@@ -277,8 +277,19 @@ class Columns(Family):
     def _maximize(self, expected: Array) -> Self:
         return self._with(lambda i, part: part.family.maximize(expected[:, self.rows[i]]))
 
+    @property
+    def has_prior(self) -> bool:
+        return any(part.family.has_prior for part in self.parts)
+
+    def check_prior(self, K: int) -> None:
+        for part in self.parts:
+            part.family.check_prior(K)
+
     def log_prior(self) -> float:
         return sum(part.family.log_prior() for part in self.parts)
+
+    def prior_noise(self) -> float:
+        return sum(part.family.prior_noise() for part in self.parts)
 
     def boundary_noise(self) -> float:
         return sum(part.family.boundary_noise() for part in self.parts)

@@ -22,6 +22,7 @@ from emix.errors import DegenerateError, RootNotFoundError
 from emix.families.base import VARIANCE_FLOOR, Binding, Parameter, Support, Work
 from emix.families.columnwise import ColumnwiseFamily, by_column
 from emix.families.normal import LOG_2PI
+from emix.families.priors import GammaRowsPrior
 from emix.kernels.reference import excess_minus_log
 from emix.kernels.tiles import GAMMA, Tile
 from emix.spaces import POSITIVE
@@ -41,14 +42,18 @@ class Gamma(ColumnwiseFamily):
         1 / shape is the squared coefficient of variation.
     rate : array-like of shape (K,) or (K, d), optional
         shape / rate is the mean, in the unit of the column.
+    prior : GammaRowsPrior, optional
+        Of both together: estimates are then posterior modes, those of the rows and of the prior's rows beside them.
     """
 
     shape: Parameter = None
     rate: Parameter = None
+    prior: GammaRowsPrior | None = None
 
     name = "gamma"
     spaces = {"shape": POSITIVE, "rate": POSITIVE}
     n_statistics = 2
+    prior_kind = GammaRowsPrior
     support = Support("numbers > 0", lower=0, lower_is_allowed=False, must_vary=True)
 
     def bind(self, schema: Schema, summary: Summary) -> Self:
@@ -112,6 +117,12 @@ class Gamma(ColumnwiseFamily):
             raise DegenerateError.collapsed(component=int(k), column=self.columns[j], ratio=ratio, weight=weight)
         shape = shape_from_gap(gap)
         return {"shape": shape, "rate": shape / (mean * self._scale())}
+
+    def _sums_of_prior(self, K: int) -> Array:
+        (rows,), scale = self._hyperparameters(K, "rows"), self._scale()
+        mean, geometric = self._prior.means(K, len(self.columns))
+        excess = mean / scale - 1
+        return np.concatenate([rows * excess, rows * (excess - np.log(geometric / scale)), rows], axis=1)
 
     def sample(self, labels: NDArray[np.intp], rng: np.random.Generator, given: Array | None = None) -> Array:
         drawn = rng.gamma(self.of_column(self.shape, labels), 1 / self.of_column(self.rate, labels))

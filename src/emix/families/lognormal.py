@@ -16,6 +16,7 @@ from emix.block import Array, Schema, Summary
 from emix.families.base import Binding, Parameter, Support
 from emix.families.columnwise import by_column
 from emix.families.normal import LocationScaleFamily, positive_or_one
+from emix.families.priors import NormalInverseGammaPrior
 from emix.kernels.tiles import LOGARITHM
 from emix.spaces import POSITIVE, REAL
 
@@ -30,10 +31,14 @@ class LogNormal(LocationScaleFamily):
         Mean of log x; exp(log_mean) is the median of x.
     log_variance : array-like of shape (K,) or (K, d), optional
         Variance of log x; divisor n.
+    prior : NormalInverseGammaPrior or True, optional
+        Of log mean and log variance: estimates are then the mode of their joint posterior density. True takes the
+        prior's defaults.
     """
 
     log_mean: Parameter = None
     log_variance: Parameter = None
+    prior: NormalInverseGammaPrior | None = None
 
     name = "lognormal"
     spaces = {"log_mean": REAL, "log_variance": POSITIVE}
