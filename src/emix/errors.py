@@ -309,7 +309,7 @@ class ModelError(EmixError, ValueError):
 
     @classmethod
     def prior(cls, *, owner: str, kind: str, found: object) -> Self:
-        return cls(f"{owner}: prior needs a {kind} with hyperparameters.\n  Found {found!r}.\n  Correct the argument.")
+        return cls(f"{owner} needs a {kind} with hyperparameters.\n  Found {found!r}.\n  Correct the argument.")
 
     @classmethod
     def outside_prior(cls, model: object) -> Self:

@@ -126,6 +126,7 @@ class Mixture(MixturePriors):
             raise ModelError.n_components_differ(known)
         K = int(next(iter(known.values())))
         object.__setattr__(self, "n_components", K)
+        self._check_priors()
         fixed = frozenset({self.fixed} if isinstance(self.fixed, str) else self.fixed) | self.family.fixed
         available = ("mixing_proportions", *self.family.spaces)
         for name in sorted(fixed):
@@ -143,7 +144,6 @@ class Mixture(MixturePriors):
         for name in sorted(self.family.fixed):
             if getattr(self.family, name) is None:
                 raise ModelError.fixed_without_value(name)
-        self._check_priors()
 
     @property
     def has_noise(self) -> bool:

@@ -123,7 +123,7 @@ class Family(PriorOwner):
     def __post_init__(self) -> None:
         """Turn lists into read-only arrays and check them, once."""
         if self.prior_kind is not None:
-            object.__setattr__(self, "prior", self.prior_kind.read(self._prior, owner=self.name))
+            object.__setattr__(self, "prior", self.prior_kind.read(self._prior, owner=f"{self.name}: prior"))
         counts = {}
         for name, space in self.spaces.items():
             value = getattr(self, name)

@@ -113,6 +113,11 @@ class LocationScaleFamily(ColumnwiseFamily):
         squares = rows * y * y + 2 * prior.values("scale", K, d) / scale**2
         return np.concatenate([rows * y, squares, rows], axis=1)
 
+    def check_prior(self, K: int) -> None:
+        super().check_prior(K)
+        if self._prior is not None and self.binding is not None:
+            self._extra_rows(K)
+
     def _extra_rows(self, K: int) -> Array:
         """(K, d) by how much the divisor of the variance exceeds the observed and the prior's rows."""
         shape, rows = self._hyperparameters(K, "shape", "shrinkage")

@@ -35,7 +35,7 @@ class MixturePriors:
         prior = self.prior_rows
         if isinstance(prior, bool) or not isinstance(prior, int | float) or not 0 <= prior < np.inf:
             raise ModelError.argument(name="prior_rows", requirement="a finite number >= 0", found=prior)
-        object.__setattr__(self, "mixing_prior", DirichletPrior.read(self.mixing_prior, owner="mixture: mixing"))
+        object.__setattr__(self, "mixing_prior", DirichletPrior.read(self.mixing_prior, owner="mixture: mixing_prior"))
         if self.mixing_prior is not None:
             self.mixing_prior.of_components(self.latent_size)
         self.family.check_prior(self.n_components)
