@@ -353,7 +353,7 @@ def test_the_centred_path_has_the_same_modes(family, x):
             lambda: fit(Mixture(Normal(prior=NormalInverseGammaPrior(shape=[2, 2, 2])), 2), REALS),
             "shape needs a number",
         ),
-        (lambda: fit(Mixture(Categorical(prior=DirichletPrior({"x": 2})), 2), LEVELS), "unknown category of a DirichletPrior"),
+        (lambda: fit(Mixture(Categorical(prior=DirichletPrior({"x": 2})), 2), LEVELS), "unknown category of a Diri"),
         (lambda: fit(Mixture(Categorical(prior=DirichletPrior([2, 3])), 2), LEVELS), r"shape \(3,\) or \(2, 3\)"),
         (
             lambda: fit(Mixture(Poisson(rate=[0.0, 3.0], prior=GammaPrior(2, 1))), COUNTS[:, 0]),

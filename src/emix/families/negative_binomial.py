@@ -296,11 +296,8 @@ def size_beside(mean: Array, table: Table, least: Array, most: Array) -> Array:
         if (np.abs(new - t) <= 1e-11).all():
             return np.where(at_most, most, np.where(at_least, least, np.exp(new)))
         t = new
-    raise RootNotFoundError(
-        f"the size of a negative binomial did not converge in {MAX_NEWTON} safeguarded Newton steps "
-        f"(means: {mean.tolist()}, last: {np.exp(t).tolist()}).\n"
-        f"  This is a defect of emix: please report it with these numbers."
-    )
+    found = {"means": mean, "last": np.exp(t)}
+    raise RootNotFoundError.newton(what="the size of a negative binomial", max_steps=MAX_NEWTON, found=found)
 
 
 def _derivative(size: Array, m: Array, table: Table) -> tuple[Array, Array]:

@@ -27,7 +27,7 @@ from scipy.special import betaln, digamma, gammaln
 from emix.block import Array, Schema, Summary, updated
 from emix.errors import DegenerateError, ModelError
 from emix.families.base import Binding, Family, Parameter, Support, Work
-from emix.families.gamma import shape_from_gap
+from emix.families.digammas import shape_from_gap
 from emix.families.multivariate_normal import MultivariateNormal
 from emix.families.normal import positive_or_one
 from emix.spaces import POSITIVE, Space

@@ -221,10 +221,8 @@ def concentration_from_length(length: Array, gap: Array) -> Array:
         if (np.abs(new - k) <= 1e-13 * k).all():
             return np.asarray(new)
         k = new
-    raise RootNotFoundError(
-        f"the von Mises concentration did not converge in {MAX_NEWTON} safeguarded Newton steps (mean resultant "
-        f"length: {np.asarray(length).tolist()}).\n  This is a defect of emix: please report it with these numbers."
-    )
+    found = {"mean resultant length": length}
+    raise RootNotFoundError.newton(what="the von Mises concentration", max_steps=MAX_NEWTON, found=found)
 
 
 def _gap(k: Array) -> Array:

@@ -35,7 +35,7 @@ INSIDE = "finite numbers >= 1 (below 1 the density is infinite on the boundary, 
 """Why a concentration below 1 is refused: the posterior of an empty cell has no maximum inside."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Prior:
     """Parent of all priors."""
 
@@ -62,12 +62,19 @@ class Prior:
             raise ModelError.prior(owner=owner, kind=cls.__name__, found=value) from error
         raise ModelError.prior(owner=owner, kind=cls.__name__, found=value)
 
+    def __repr__(self) -> str:
+        """Only what differs from the defaults: `GammaPrior(shape=2.0, rate=0.5)`."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        defaults = {field.name: field.default for field in fields(self)}
+        given = (f"{name}={value!r}" for name, value in values.items() if value != defaults[name])
+        return f"{type(self).__name__}({', '.join(given)})"
+
     def reordered(self, order: NDArray[np.intp], d: int) -> Self:
         """For the components in this order: of d columns, what differs between components."""
         return self
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ColumnwisePrior(Prior):
     """A prior of parameters that are (K,) for one column and (K, d) for several.
 

@@ -15,7 +15,7 @@ from emix.errors import ModelError
 from emix.families.priors.base import INSIDE, ColumnwisePrior, Range
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class GammaPrior(ColumnwisePrior):
     """Of the rate of Poisson and Exponential: density of the rate proportional to rate^(shape - 1) e^(-rate x `rate`).
 
@@ -41,7 +41,7 @@ class GammaPrior(ColumnwisePrior):
     ranges = {"shape": Range(INSIDE, 1.0), "rate": Range("finite numbers >= 0", 0.0)}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class BetaPrior(ColumnwisePrior):
     """Of the probability of Bernoulli, Binomial and Geometric: density proportional to p^(a - 1) (1 - p)^(b - 1).
 
@@ -66,7 +66,7 @@ class BetaPrior(ColumnwisePrior):
     ranges = {"a": Range(INSIDE, 1.0), "b": Range(INSIDE, 1.0)}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class GammaRowsPrior(ColumnwisePrior):
     """Of the shape a and the rate r of Gamma: the likelihood of `rows` rows with this mean and geometric mean.
 
@@ -121,7 +121,7 @@ class GammaRowsPrior(ColumnwisePrior):
         return mean, geometric
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class NormalInverseGammaPrior(ColumnwisePrior):
     """Of the mean m and the variance v of Normal, and of the log mean and the log variance of LogNormal.
 

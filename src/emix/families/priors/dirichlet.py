@@ -16,7 +16,7 @@ from emix.families.priors.base import INSIDE, Prior, Range, as_numbers, as_tuple
 CONCENTRATION = Range(INSIDE, 1.0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DirichletPrior(Prior):
     """Of probabilities p: density proportional to the product of p_c^(concentration_c - 1).
 

@@ -23,7 +23,7 @@ POSSIBLE = (*COMMON, "VII", "VVI", "VVV")
 """Structures whose M-step is closed under the prior."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ConjugatePrior(Prior):
     """Prior of means and covariances of Gaussian components.
 

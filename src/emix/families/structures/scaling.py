@@ -133,7 +133,4 @@ def _volumes(log_det: Callable[[Array], Slopes], count: Array, d: int, a: Array)
                 break
             size /= 2
         a, value = new, reached
-    raise RootNotFoundError(
-        f"the volumes of proportional covariances did not converge in {MAX_STEPS} safeguarded Newton steps "
-        f"(still to gain: {gain:.3g}).\n  This is a defect of emix: please report it with these numbers."
-    )
+    raise RootNotFoundError.newton_gain(what="the volumes of proportional covariances", max_steps=MAX_STEPS, gain=gain)
