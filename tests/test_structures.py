@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.decomposition import FactorAnalysis
 
+import emix
+from emix import Mixture, MultivariateNormal
 from emix.errors import ModelError, RootNotFoundError
 from emix.families.structures import (
     ALIASES,
@@ -408,8 +410,15 @@ def test_factors_that_cannot_be():
         FactorAnalytic(0)
     with pytest.raises(ModelError, match="unknown part to tie 'means'"):
         FactorAnalytic(1, frozenset({"means"}))
-    with pytest.raises(ModelError, match="fewer factors than the 3 columns"):
+    with pytest.raises(ModelError, match="3 columns can tell at most 1 common factor:"):
         FactorAnalytic(3).covariances(*problem(0, 2, 3))
+    x = np.random.default_rng(0).normal(size=(60, 5))
+    for d, most in ((2, 0), (3, 1), (4, 1), (5, 2)):  # Ledermann (1937), Psychometrika 2, 85-93
+        with pytest.raises(ModelError, match=f"{d} columns can tell {f'at most {most}' if most else 'no'} common"):
+            emix.fit(Mixture(MultivariateNormal(structure=FactorAnalytic(most + 1)), 1), x[:, :d])
+        if most:
+            fitted = emix.fit(Mixture(MultivariateNormal(structure=FactorAnalytic(most)), 1), x[:, :d]).model
+            assert fitted.family.n_free_parameters <= d + d * (d + 1) // 2
     with pytest.raises(ModelError, match="off by"):
         FactorAnalytic(1).to_vector(STRUCTURES["VVV"].covariances(*problem(0, 2, 6)))
 

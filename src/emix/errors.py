@@ -316,6 +316,15 @@ class ModelError(EmixError, ValueError):
         return cls(f"{owner} needs a {kind} with hyperparameters.\n  Found {found!r}.\n  Correct the argument.")
 
     @classmethod
+    def too_many_factors(cls, *, found: int, most: int, n_columns: int) -> Self:
+        factors = f"at most {most} common factor{'s' * (most > 1)}" if most else "no common factors"
+        remedy = f"Ask for at most {most}" if most else "Bring more columns (3 can tell 1 factor)"
+        return cls(
+            f"{n_columns} column{'s' * (n_columns > 1)} can tell {factors}: more have as many parameters as any "
+            f"covariance.\n  Found n_factors={found}.\n  {remedy}, or choose the structure 'full'."
+        )
+
+    @classmethod
     def outside_prior(cls, model: object) -> Self:
         return cls(
             f"a start needs parameters that are possible under the prior.\n"

@@ -429,6 +429,10 @@ class Family(PriorOwner):
         """
         return 0.0
 
+    def remarks(self) -> tuple[tuple[int, str], ...]:
+        """What a user should know of single components' estimates: (component, half a sentence), for the warnings."""
+        return ()
+
     def narrowness(self) -> tuple[Array, tuple[str, ...]]:
         """(K, c) variances as shares of the whole column's, and c names: for the warning that one collapsed."""
         return np.ones((self.n_components or 1, 0)), ()

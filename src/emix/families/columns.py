@@ -332,6 +332,9 @@ class Columns(Family):
         pieces = np.split(vector, ends[:-1])
         return self._with(lambda i, part: part.family.from_vector(pieces[i]))
 
+    def remarks(self) -> tuple[tuple[int, str], ...]:
+        return tuple((k, f"of '{part.label}' {text}") for part in self.parts for k, text in part.family.remarks())
+
     def narrowness(self) -> tuple[Array, tuple[str, ...]]:
         found = [part.family.narrowness() for part in self.parts]
         return np.concatenate([ratio for ratio, _ in found], axis=1), tuple(n for _, names in found for n in names)

@@ -139,6 +139,8 @@ class MultivariateNormal(Family):
 
     def _check_columns(self) -> None:
         d = len(self.columns)
+        if isinstance(self._structure, FactorAnalytic):
+            self._structure.check_columns(d)
         if self.prior is not None:
             self.prior.check_columns(d)
         for name, value in self.parameters.items():

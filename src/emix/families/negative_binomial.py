@@ -192,6 +192,15 @@ class NegativeBinomial(Family):
     def coordinates(self, x: Array) -> Array:
         return np.asarray(2 * np.arcsinh(np.sqrt(x)))  # Anscombe: variance about 1 at a size of 1, whatever the mean
 
+    def remarks(self) -> tuple[tuple[int, str], ...]:
+        if "size" in self.fixed:
+            return ()
+        largest = np.array([max(float(values[-1]), 1.0) for values in self.values()])
+        is_poisson = (by_column(self.size) >= MOST * largest) & (by_column(self.mean) > 0)
+        text = "ended at the bound of the size of '{}': its counts vary no more than a Poisson's. "
+        remedy = "Use Poisson." if is_poisson.all() else "Its size says nothing beyond that."
+        return tuple((int(k), text.format(self.columns[j]) + remedy) for k, j in np.argwhere(is_poisson))
+
     def _work(self, expected: Array) -> tuple[Work, ...]:
         fitted, lines = self.maximize(expected), []
         for j, (c, table) in enumerate(zip(self.columns, self._tables(expected), strict=True)):

@@ -254,6 +254,14 @@ class StudentT(Family):
             lines.append(Work("degrees_of_freedom", fitted.degrees_of_freedom, text))
         return tuple(lines)
 
+    def remarks(self) -> tuple[tuple[int, str], ...]:
+        if "degrees_of_freedom" in self.fixed:
+            return ()
+        text = f"ended at the bound of {MOST:g} degrees of freedom: it is as good as normal. "
+        is_all = bool((self.degrees_of_freedom >= MOST).all())
+        remedy = "Use MultivariateNormal." if is_all else "Its degrees of freedom say nothing beyond that."
+        return tuple((int(k), text + remedy) for k in np.flatnonzero(self.degrees_of_freedom >= MOST))
+
     def narrowness(self) -> tuple[Array, tuple[str, ...]]:
         return self._normal.narrowness()
 

@@ -31,6 +31,7 @@ def advice(run: EMResult, starts: list[StartRecord], source: InMemorySource) -> 
     model: Mixture = run.model
     S = run.expectation.statistics
     found = [*_empty(model, S, source.n_rows), *_collapsed(model, S, source), *_disagreement(run, starts)]
+    found += [f"component {name_of(model, k)} {text}" for k, text in model.family.remarks()]
     if not isinstance(model, CentredMixture):  # whose components lie far apart, or are narrow
         found[:0] = _equal(model, S)
     n_failed = sum(start.stop_reason is StopReason.DEGENERATE for start in starts)
