@@ -218,7 +218,7 @@ def test_degrees_of_freedom_at_their_bound_are_pointed_out():
     assert len([text for text in result.warnings if "as good as normal. Use MultivariateNormal." in text]) == 1
     held = emix.fit(Mixture(StudentT(degrees_of_freedom=[200.0]), 1, fixed={"degrees_of_freedom"}), x)
     assert held.warnings == []
-    both = {"a": np.random.default_rng(1).poisson(4.0, 500), "b": np.random.default_rng(0).uniform(size=500)}
+    both = {"a": np.random.default_rng(1).binomial(8, 0.5, 500), "b": np.random.default_rng(0).uniform(size=500)}
     table = emix.fit(Mixture(emix.Columns({"a": emix.NegativeBinomial(), "b": StudentT()}), 1), both)
     assert any("component 0 of 'b' ended at the bound" in text for text in table.warnings)
     assert any("component 0 of 'a' ended at the bound of the size of 'a'" in text for text in table.warnings)

@@ -1,6 +1,6 @@
 """Conjugate priors: what they add to the sums that an M-step reads, so that EM climbs to the posterior mode (MAP).
 
-Several priors of a mixture multiply: of its family, of its proportions, and `prior_rows`. A parameter that is held fixed
+Several priors of a mixture multiply: of its family, of its proportions, and `prior_rows`. A parameter held fixed
 stays as it is, and what is free maximizes the same joint density beside it. Priors free no parameter and bind none: the
 number of free parameters, AIC and BIC are those of the likelihood.
 """
