@@ -359,6 +359,7 @@ def test_the_centred_path_has_the_same_modes(family, x):
             lambda: fit(Mixture(Poisson(rate=[0.0, 3.0], prior=GammaPrior(2, 1))), COUNTS[:, 0]),
             "possible under the prior",
         ),
+        (lambda: parse("beta(prior=beta(2, 2))"), "beta takes no prior; those that do are bernoulli, binomial"),
         (lambda: parse("poisson(prior=gama(2, 1))"), "unknown prior 'gama'"),
         (lambda: parse("poisson(prior=gamma(2))"), "in its prior, missing 1 required positional argument: 'rate'"),
     ],

@@ -409,7 +409,7 @@ class FitError(EmixError, RuntimeError):
         return cls(
             f"no start led to a fit: {starts} ended in a degenerate component.\n  {first}\n"
             f"  Ask for fewer components or a simpler covariance (diag, spherical, tied); for more starts (n_init); or "
-            f"give the variances a floor or a prior (variance_floor, prior of MultivariateNormal)."
+            f"give the variances a floor or a prior (variance_floor of MultivariateNormal, prior=True)."
         )
 
 

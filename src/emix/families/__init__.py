@@ -89,7 +89,8 @@ def parse(text: str) -> Family:
             if not isinstance(call, ast.Call):
                 raise ValueError("not a call")
             arguments = [_literal(argument) for argument in call.args]
-            keywords = {str(keyword.arg): _literal(keyword.value) for keyword in call.keywords}
+            read = {"prior": _prior}
+            keywords = {str(one.arg): read.get(str(one.arg), _literal)(one.value) for one in call.keywords}
         except ModelError:
             raise
         except TypeError as error:
@@ -100,6 +101,9 @@ def parse(text: str) -> Family:
     for name in ("fixed", "binding"):
         if name in keywords:
             raise ModelError.family_text(found=text, detail=f"'{name}' is no option of a family")
+    if "prior" in keywords and kind.prior_kind is None:
+        owners = ", ".join(one.name for one in FAMILIES.values() if one.prior_kind is not None)
+        raise ModelError.family_text(found=text, detail=f"{kind.name} takes no prior; those that do are {owners}")
     try:
         return kind(*arguments, **keywords)
     except TypeError as error:
@@ -108,16 +112,21 @@ def parse(text: str) -> Family:
 
 
 def _literal(node: ast.expr) -> Any:
-    """A literal or a prior; a bare word is text, so that a shell needs no more quotes: `n_trials=tosses`."""
+    """A literal; a bare word is text, so that a shell needs no second pair of quotes: `binomial(n_trials=tosses)`."""
     if isinstance(node, ast.Name):
         return {"true": True, "false": False}.get(node.id.lower(), node.id)
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-        named = {kind.__name__.lower(): kind for kind in PRIORS.values()} | PRIORS
-        if node.func.id.lower() not in named:
-            raise ModelError.choice(what="prior", found=node.func.id, available=PRIORS)
-        values = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in node.keywords}
-        return named[node.func.id.lower()](*(ast.literal_eval(one) for one in node.args), **values)
     return ast.literal_eval(node)
+
+
+def _prior(node: ast.expr) -> Any:
+    """A prior by its short name or its class: `gamma(2, 0.5)`, `GammaPrior(shape=2, rate=0.5)`; or a literal."""
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
+        return _literal(node)
+    named = {kind.__name__.lower(): kind for kind in PRIORS.values()} | PRIORS
+    if node.func.id.lower() not in named:
+        raise ModelError.choice(what="prior", found=node.func.id, available=PRIORS)
+    values = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in node.keywords}
+    return named[node.func.id.lower()](*(ast.literal_eval(one) for one in node.args), **values)
 
 
 __all__ = [
