@@ -434,3 +434,13 @@ def test_free_parameters_of_factors(K, d, q):
         (("loadings", "uniquenesses"), loading + d),
     ):
         assert FactorAnalytic(q, frozenset(tied)).n_free(K, d) == expected
+
+
+@pytest.mark.parametrize(("seed", "K"), [(1048, 2), (2428, 3)])
+def test_volumes_of_nearly_singular_scatter_converge(seed, K):
+    """The last gain, 1e-10, lies below the rounding of a determinant of condition 1e7: the line search never saw it."""
+    W, count = problem(seed, K, 3)
+    C = STRUCTURES["VEE"].covariances(W, count)
+    again = STRUCTURES["VEE"].covariances(W, count, C)
+    assert_allclose(again, C, rtol=1e-7)
+    assert criterion(C, W, count) <= criterion(STRUCTURES["EEE"].covariances(W, count), W, count)
