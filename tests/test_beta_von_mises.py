@@ -201,3 +201,33 @@ def test_mistakes_are_named():
     x = np.concatenate([np.full(5, 1.0), np.random.default_rng(0).vonmises(3.0, 2.0, 60)])
     with pytest.raises(FitError, match=r"component 0 collapsed: its variance of 'x0'"):
         fit(Mixture(VonMises(), 2), x, labels=np.repeat([0, 1], [5, 60]))
+
+
+@pytest.mark.parametrize("turns", [10**7, -(10**8)])
+def test_many_turns_cost_no_digits_beyond_those_of_the_angles(turns):
+    """The same fit as of the angles within a turn: at 1e8 radians a difference of angles had eight digits."""
+    rng = np.random.default_rng(5)
+    far = np.concatenate([rng.vonmises(1.0, 1e6, 60), rng.vonmises(-2.0, 4.0, 60)]) + 2 * np.pi * turns
+    near = np.arctan2(np.sin(far), np.cos(far))  # exact: the library reduces by pi to all digits
+    start = np.arange(120) // 60
+    one, other = (emix.fit(emix.Mixture(VonMises(), 2), x, start=start, tol=1e-8) for x in (far, near))
+    assert all(record.gain >= -8 * record.noise for record in one.history[1:])
+    assert_allclose(one.log_likelihood, other.log_likelihood, rtol=1e-11)
+    assert_allclose(one.model.family.direction, other.model.family.direction, rtol=1e-12)
+    assert_allclose(one.model.family.concentration, other.model.family.concentration, rtol=1e-8)
+    x = far[:3, None]
+    assert_allclose(emix.score_samples(one.model, x), emix.score_samples(one.model, near[:3, None]), rtol=1e-9)
+
+
+def test_angles_that_differ_from_their_direction_by_nearly_a_turn_climb():
+    """Directions are stored within a turn: x - direction has the rounding of 2 pi, 4e-16, where 1 / k is 5e-9."""
+    rng = np.random.default_rng(79)
+    n, off, k = (
+        int(rng.integers(20, 200)),
+        10.0 ** rng.uniform(0, 9) * rng.choice([-1, 1]),
+        10.0 ** rng.uniform(0, 9, 2),
+    )
+    x = np.concatenate([rng.vonmises(m, one, n) for m, one in zip(rng.uniform(-3, 3, 2), k, strict=True)])
+    assert off == pytest.approx(4.4117, abs=1e-4)
+    result = fit(Mixture(VonMises(), 2), x + 2 * np.pi, random_state=0, n_init=2)  # it fell by 2e-11, of noise 7e-13
+    assert result.converged

@@ -118,3 +118,25 @@ def test_nearly_collinear_columns_are_whitened(n_components):
         wanted = np.cov((rows @ turn.T).T, bias=True)
         assert_allclose((turn @ covariance @ turn.T)[0, 0], wanted[0, 0], rtol=1e-9)
         assert_allclose((turn @ covariance @ turn.T)[1, 1], wanted[1, 1], rtol=1e-3)  # the stored matrix itself rounds
+
+
+@pytest.mark.parametrize(
+    "family",
+    [
+        emix.InverseGaussian([[0.2, 0.3], [0.8, 0.5]], [[3.0, 2.0], [9.0, 1.0]]),
+        emix.Normal([[0.2, 0.3], [0.8, 0.5]], [[3.0, 2.0], [9.0, 1.0]]),
+        emix.LogNormal([[-2.0, 0.3], [0.0, 0.5]], [[3.0, 2.0], [9.0, 1.0]]),
+        emix.Gamma([[0.2, 0.3], [0.8, 0.5]], [[3.0, 2.0], [9.0, 1.0]]),
+        emix.Beta([[0.2, 0.3], [0.8, 0.5]], [[3.0, 2.0], [9.0, 1.0]]),
+        emix.VonMises([[0.2, 0.3], [0.8, 0.5]], [[3.0, 2.0], [9.0, 1.0]]),
+    ],
+    ids=lambda family: family.name,
+)
+def test_a_component_without_observed_cells_keeps_its_parameters(family):
+    x = np.array([[0.1, np.nan], [0.2, np.nan], [0.15, np.nan], [0.9, 0.5], [0.8, 0.7], [0.88, 0.4]])
+    labels, options = [0, 0, 0, 1, 1, 1], {"stop": "iterations", "max_iter": 2}
+    found = emix.fit(centred(emix.Mixture(family)), x, labels=labels, **options).model.family
+    wanted = emix.fit(emix.Mixture(family), x, labels=labels, **options).model.family
+    for name, value in family.parameters.items():
+        assert getattr(found, name)[0, 1] == value[0, 1]
+        assert_allclose(getattr(found, name), getattr(wanted, name), rtol=1e-9)

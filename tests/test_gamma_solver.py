@@ -10,8 +10,8 @@ from scipy.special import digamma
 
 from emix import Gamma, Mixture, fit
 from emix.errors import FitError, RootNotFoundError
-from emix.families import gamma
-from emix.families.gamma import shape_from_digamma, shape_from_gap
+from emix.families import digammas
+from emix.families.digammas import shape_from_digamma, shape_from_gap
 
 # -1/(2b) - 1/(12b^2) + 1/(120b^4) - ...: Abramowitz & Stegun 6.3.18, digamma(b) - log b
 BERNOULLI = [(1, -1 / np.longdouble(2)), (2, -1 / np.longdouble(12)), (4, 1 / np.longdouble(120))]
@@ -82,10 +82,10 @@ def test_shape_from_digamma_converges_on_a_fine_grid():
 @pytest.mark.parametrize(("solver", "argument"), [(shape_from_gap, 0.5), (shape_from_digamma, 0.5)])
 def test_an_unconverged_shape_is_never_returned(monkeypatch, solver, argument):
     exact = solver(np.array([argument]))
-    monkeypatch.setattr(gamma, "MAX_NEWTON", 1)
+    monkeypatch.setattr(digammas, "MAX_NEWTON", 1)
     with pytest.raises(RootNotFoundError, match=r"did not converge in 1 safeguarded Newton steps.*0\.5"):
         solver(np.array([argument]))
-    monkeypatch.setattr(gamma, "MAX_NEWTON", 8)
+    monkeypatch.setattr(digammas, "MAX_NEWTON", 8)
     assert_array_equal(solver(np.array([argument])), exact)
 
 
@@ -93,7 +93,7 @@ def test_an_unconverged_shape_is_never_returned(monkeypatch, solver, argument):
 def test_an_unconverged_shape_ends_the_fit(monkeypatch, fixed):
     """It is a defect and no degenerate component: it must not be passed over as one bad start among many."""
     x = np.random.default_rng(0).gamma(3.0, 2.0, 100)
-    monkeypatch.setattr(gamma, "MAX_NEWTON", 1)
+    monkeypatch.setattr(digammas, "MAX_NEWTON", 1)
     model = Mixture(Gamma([2.0, 5.0], [0.3, 2.0]), fixed=fixed)
     with pytest.raises(RootNotFoundError) as caught:
         fit(model, x)

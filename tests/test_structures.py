@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.decomposition import FactorAnalysis
 
+import emix
+from emix import Mixture, MultivariateNormal
 from emix.errors import ModelError, RootNotFoundError
 from emix.families.structures import (
     ALIASES,
@@ -408,8 +410,15 @@ def test_factors_that_cannot_be():
         FactorAnalytic(0)
     with pytest.raises(ModelError, match="unknown part to tie 'means'"):
         FactorAnalytic(1, frozenset({"means"}))
-    with pytest.raises(ModelError, match="fewer factors than the 3 columns"):
+    with pytest.raises(ModelError, match="3 columns can tell at most 1 common factor:"):
         FactorAnalytic(3).covariances(*problem(0, 2, 3))
+    x = np.random.default_rng(0).normal(size=(60, 5))
+    for d, most in ((2, 0), (3, 1), (4, 1), (5, 2)):  # Ledermann (1937), Psychometrika 2, 85-93
+        with pytest.raises(ModelError, match=f"{d} columns can tell {f'at most {most}' if most else 'no'} common"):
+            emix.fit(Mixture(MultivariateNormal(structure=FactorAnalytic(most + 1)), 1), x[:, :d])
+        if most:
+            fitted = emix.fit(Mixture(MultivariateNormal(structure=FactorAnalytic(most)), 1), x[:, :d]).model
+            assert fitted.family.n_free_parameters <= d + d * (d + 1) // 2
     with pytest.raises(ModelError, match="off by"):
         FactorAnalytic(1).to_vector(STRUCTURES["VVV"].covariances(*problem(0, 2, 6)))
 
@@ -425,3 +434,13 @@ def test_free_parameters_of_factors(K, d, q):
         (("loadings", "uniquenesses"), loading + d),
     ):
         assert FactorAnalytic(q, frozenset(tied)).n_free(K, d) == expected
+
+
+@pytest.mark.parametrize(("seed", "K"), [(1048, 2), (2428, 3)])
+def test_volumes_of_nearly_singular_scatter_converge(seed, K):
+    """The last gain, 1e-10, lies below the rounding of a determinant of condition 1e7: the line search never saw it."""
+    W, count = problem(seed, K, 3)
+    C = STRUCTURES["VEE"].covariances(W, count)
+    again = STRUCTURES["VEE"].covariances(W, count, C)
+    assert_allclose(again, C, rtol=1e-7)
+    assert criterion(C, W, count) <= criterion(STRUCTURES["EEE"].covariances(W, count), W, count)

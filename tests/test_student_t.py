@@ -209,3 +209,16 @@ def test_impossible_parameters_are_refused(arguments):
 def test_coefficients_are_refused_in_words():
     with pytest.raises(ModelError, match="linear in its statistics"):
         StudentT([[0.0]], [[[1.0]]], [3.0]).coefficients()
+
+
+def test_degrees_of_freedom_at_their_bound_are_pointed_out():
+    x = np.random.default_rng(0).uniform(size=(200, 1))  # lighter tails than the normal's
+    result = emix.fit(Mixture(StudentT(), 1), x)
+    assert result.model.family.degrees_of_freedom == [200.0]
+    assert len([text for text in result.warnings if "as good as normal. Use MultivariateNormal." in text]) == 1
+    held = emix.fit(Mixture(StudentT(degrees_of_freedom=[200.0]), 1, fixed={"degrees_of_freedom"}), x)
+    assert held.warnings == []
+    both = {"a": np.random.default_rng(1).binomial(8, 0.5, 500), "b": np.random.default_rng(0).uniform(size=500)}
+    table = emix.fit(Mixture(emix.Columns({"a": emix.NegativeBinomial(), "b": StudentT()}), 1), both)
+    assert any("component 0 of 'b' ended at the bound" in text for text in table.warnings)
+    assert any("component 0 of 'a' ended at the bound of the size of 'a'" in text for text in table.warnings)

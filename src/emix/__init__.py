@@ -29,15 +29,19 @@ if TYPE_CHECKING:
     from emix.families import (
         Bernoulli,
         Beta,
+        BetaPrior,
         Binomial,
         Categorical,
         CensoredExponential,
         CensoredWeibull,
         Columns,
         ConjugatePrior,
+        DirichletPrior,
         Exponential,
         FactorAnalytic,
         Gamma,
+        GammaPrior,
+        GammaRowsPrior,
         Geometric,
         InverseGaussian,
         LogNormal,
@@ -45,6 +49,7 @@ if TYPE_CHECKING:
         MultivariateNormal,
         NegativeBinomial,
         Normal,
+        NormalInverseGammaPrior,
         Poisson,
         StudentT,
         TruncatedPoisson,
@@ -99,6 +104,7 @@ _HOMES = {
     "emix.families": (
         "Bernoulli Beta Binomial Categorical CensoredExponential CensoredWeibull Columns ConjugatePrior Exponential "
         "FactorAnalytic Gamma Geometric InverseGaussian LogNormal Multinomial MultivariateNormal "
+        "BetaPrior DirichletPrior GammaPrior GammaRowsPrior NormalInverseGammaPrior "
         "NegativeBinomial Normal Poisson StudentT TruncatedPoisson VonMises ZeroInflatedPoisson "
     ),
     "emix.fitting": "EStep e_step fit impute predict responsibilities sample score_samples",
@@ -130,6 +136,7 @@ def __dir__() -> list[str]:
 __all__ = [
     "Bernoulli",
     "Beta",
+    "BetaPrior",
     "Binomial",
     "Categorical",
     "CensoredExponential",
@@ -140,6 +147,7 @@ __all__ = [
     "ConvergenceWarning",
     "DataError",
     "DegenerateError",
+    "DirichletPrior",
     "EStep",
     "EmixError",
     "EmixWarning",
@@ -150,6 +158,8 @@ __all__ = [
     "FitError",
     "FitResult",
     "Gamma",
+    "GammaPrior",
+    "GammaRowsPrior",
     "GaussianMixture",
     "Geometric",
     "InvariantError",
@@ -164,6 +174,7 @@ __all__ = [
     "MultivariateNormal",
     "NegativeBinomial",
     "Normal",
+    "NormalInverseGammaPrior",
     "Poisson",
     "StopReason",
     "StudentT",

@@ -84,7 +84,7 @@ class CentredMixture(Mixture):
             terms = sum(float(np.abs(part.coefficients()[0]) @ S[k]) for k, part in enumerate(self._parts))
         size = max(expectation.magnitude, expectation.weight, terms)
         noise = 8 * eps * size + expectation.weight * (eps / least) ** 2 / 4
-        noise += expectation.weight * self.family.boundary_noise()
+        noise += expectation.weight * self.family.boundary_noise() + self.family.prior_noise()
         return Audit(float(expectation.statistics[:, 0].sum()), noise, True)
 
 

@@ -251,6 +251,10 @@ class DataError(EmixError, ValueError):
         return cls(f"a file is required.\n  There is none at '{path}'.\n  Check the path.")
 
     @classmethod
+    def in_start(cls, detail: Exception) -> Self:
+        return cls(f"start: {detail}")
+
+    @classmethod
     def no_header(cls, path: Path | str, *, found: Sequence[str]) -> Self:
         return cls(
             f"the first line of a table names its columns.\n  In '{path}' it holds numbers: {listed(found)}.\n"
@@ -352,6 +356,27 @@ class ModelError(EmixError, ValueError):
         return cls(f"{name} needs {requirement}.\n  Found {found!r}.\n  Correct the argument.")
 
     @classmethod
+    def prior(cls, *, owner: str, kind: str, found: object) -> Self:
+        return cls(f"{owner} needs a {kind} with hyperparameters.\n  Found {found!r}.\n  Correct the argument.")
+
+    @classmethod
+    def too_many_factors(cls, *, found: int, most: int, n_columns: int) -> Self:
+        factors = f"at most {most} common factor{'s' * (most > 1)}" if most else "no common factors"
+        remedy = f"Ask for at most {most}" if most else "Bring more columns (3 can tell 1 factor)"
+        return cls(
+            f"{n_columns} column{'s' * (n_columns > 1)} can tell {factors}: more have as many parameters as any "
+            f"covariance.\n  Found n_factors={found}.\n  {remedy}, or choose the structure 'full'."
+        )
+
+    @classmethod
+    def outside_prior(cls, model: object) -> Self:
+        return cls(
+            f"a start needs parameters that are possible under the prior.\n"
+            f"  In {model} one lies on the boundary, where the prior's density is 0.\n"
+            f"  Start from a value inside, or hold the parameter fixed."
+        )
+
+    @classmethod
     def no_free_parameters(cls, model: object) -> Self:
         return cls(
             f"AIC and BIC need the number of free parameters.\n  {type(model).__name__} has no `n_free_parameters`.\n"
@@ -365,6 +390,35 @@ class ModelError(EmixError, ValueError):
             f"  {type(model).__name__} has neither `parameters` (a dict of arrays) nor numeric dataclass fields.\n"
             f"  Add them, or use another rule."
         )
+
+    # the words of scikit-learn, which the drop-in class repeats
+
+    @classmethod
+    def too_few_samples(cls, *, n_components: int, n_samples: int) -> Self:
+        return cls(f"Expected n_samples >= n_components but got n_components = {n_components}, n_samples = {n_samples}")
+
+    @classmethod
+    def nothing_to_sample(cls, n_samples: object) -> Self:
+        return cls(f"Invalid value for 'n_samples': {n_samples!r}. The sampling requires at least one sample.")
+
+    @classmethod
+    def init_shape(cls, *, name: str, shape: tuple[int, ...], found: tuple[int, ...]) -> Self:
+        return cls(f"The parameter '{name}' should have the shape of {shape}, but got {found}")
+
+    @classmethod
+    def init_range(cls, *, low: float, high: float) -> Self:  # theirs calls the smallest "max": hence the second line
+        return cls(
+            f"The parameter 'weights' should be in the range [0, 1], but got max value {low:.5f}, min value {high:.5f}"
+            f"\n  The smallest is {low:.5f}, the largest {high:.5f}."
+        )
+
+    @classmethod
+    def init_sum(cls, total: float) -> Self:
+        return cls(f"The parameter 'weights' should be normalized, but got sum(weights) = {total:.5f}")
+
+    @classmethod
+    def init_precision(cls, *, name: str, requirement: str) -> Self:
+        return cls(f"'{name}' should be {requirement}")
 
 
 class FileError(EmixError, ValueError):
@@ -399,8 +453,8 @@ class FitError(EmixError, RuntimeError):
         return cls(
             f"no start led to a fit: {starts} ended in a degenerate component.\n  {first}\n"
             f"  Ask for fewer components or a simpler covariance (diag, spherical, tied); for more starts (n_init); or "
-            f"give the variances a floor (variance_floor=0.001 of Normal, LogNormal or MultivariateNormal) or any "
-            f"family a weak prior (prior_rows=1.0 of Mixture)."
+            f"give the variances a floor (variance_floor=0.001 of Normal, LogNormal or MultivariateNormal), or the "
+            f"family a prior (prior=True, or prior_rows=1.0 of Mixture)."
         )
 
 
@@ -426,16 +480,34 @@ class DegenerateError(FitError):
         error.component = component
         return error
 
+    @classmethod
+    def no_events(cls, *, component: int, weight: float) -> Self:
+        error = cls(f"component {component} has no events: its scale would be infinite.")
+        error.component, error.weight = component, weight
+        return error
+
+    @classmethod
+    def few_events(cls, *, component: int) -> Self:
+        error = cls(f"component {component} has next to no events: its scale left the range of numbers.")
+        error.component = component
+        return error
+
 
 class RootNotFoundError(FitError):
     """A solver inside an M-step did not converge; no unconverged number is returned."""
 
     @classmethod
-    def gamma_shape(cls, *, gap: Any, max_iter: int) -> Self:
+    def newton(cls, *, what: str, max_steps: int, found: dict[str, Any]) -> Self:
+        pairs = ((name, value.tolist() if hasattr(value, "tolist") else value) for name, value in found.items())
+        numbers = "; ".join(f"{name}: {value}" for name, value in pairs)
         return cls(
-            f"the Gamma shape did not converge in {max_iter} safeguarded Newton steps "
-            f"(log mean minus mean log: {gap}).\n  This is a defect of emix: please report it with these numbers."
+            f"{what} did not converge in {max_steps} safeguarded Newton steps ({numbers}).\n"
+            f"  This is a defect of emix: please report it with these numbers."
         )
+
+    @classmethod
+    def newton_gain(cls, *, what: str, max_steps: int, gain: float) -> Self:
+        return cls.newton(what=what, max_steps=max_steps, found={"still to gain": f"{gain:.3g}"})
 
 
 class InvariantError(FitError):

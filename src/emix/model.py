@@ -19,6 +19,8 @@ from emix.block import Array, Chunk, Coding, Expectation, Patterns, Plan, Schema
 from emix.errors import ImpossibleRowError, ModelError
 from emix.families import Bernoulli, Family, Work
 from emix.families.patterns import expect_by_pattern
+from emix.families.priors import DirichletPrior
+from emix.families.priors.mixture import MixturePriors
 from emix.kernels import dispatch, reference
 from emix.kernels.dispatch import SparseCoefficients, SparseRows
 from emix.kernels.tiles import Tile
@@ -52,7 +54,7 @@ class Audit(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Mixture:
+class Mixture(MixturePriors):
     """A mixture of `n_components` members of one family: a specification, or a model with parameters. Immutable.
 
         z_i ~ Categorical(mixing_proportions);   x_i | z_i = k ~ family with the parameters of component k.
@@ -77,7 +79,10 @@ class Mixture:
     prior_rows : float, default=0.0
         A weak conjugate prior: each component is taken to have seen so many rows more, which are like the whole table
         (Clogg et al. 1991; Dirichlet, beta, gamma, ... by the family). Estimates are then posterior modes, off the
-        boundary: no probability is 0 where the table has the category. With 0 they are maximum likelihood.
+        boundary: no probability is 0 where the table has the category. With 0 they are maximum likelihood. Beside a
+        `prior` of the family both count: their densities multiply.
+    mixing_prior : DirichletPrior, optional
+        Of the mixing proportions, which are then posterior modes: (expected rows + concentration - 1) / their sum.
 
     Raises
     ------
@@ -100,14 +105,12 @@ class Mixture:
     prior_rows: float = 0.0
     prior_statistics: Any = None
     """(D,) mean statistics of the rows of a fit, which the prior is made of; set by `with_prior_of`."""
+    mixing_prior: DirichletPrior | None = None
 
     def __post_init__(self) -> None:
         """Settle K, equal proportions where none are given, and who holds what fixed."""
         if not isinstance(self.noise, bool) and not (isinstance(self.noise, int | float) and 0 < self.noise < np.inf):
             raise ModelError.argument(name="noise", requirement="True, False or a volume > 0", found=self.noise)
-        prior = self.prior_rows
-        if isinstance(prior, bool) or not isinstance(prior, int | float) or not 0 <= prior < np.inf:
-            raise ModelError.argument(name="prior_rows", requirement="a finite number >= 0", found=prior)
         if not isinstance(self.family, Family):
             raise ModelError.argument(name="family", requirement="a Family such as Poisson()", found=self.family)
         counts = {"n_components": self.n_components, "family": self.family.n_components}
@@ -123,6 +126,7 @@ class Mixture:
             raise ModelError.n_components_differ(known)
         K = int(next(iter(known.values())))
         object.__setattr__(self, "n_components", K)
+        self._check_priors()
         fixed = frozenset({self.fixed} if isinstance(self.fixed, str) else self.fixed) | self.family.fixed
         available = ("mixing_proportions", *self.family.spaces)
         for name in sorted(fixed):
@@ -156,7 +160,7 @@ class Mixture:
         """p(z)."""
         if self.mixing_proportions is None:
             raise ModelError.not_fitted("This mixture")
-        return IndependentDraws(self.mixing_proportions, "mixing_proportions" in self.fixed)
+        return IndependentDraws(self.mixing_proportions, "mixing_proportions" in self.fixed, self._pseudo_counts)
 
     @property
     def is_fitted(self) -> bool:
@@ -278,7 +282,8 @@ class Mixture:
 
     def work(self, statistics: Array) -> tuple[Work, ...]:
         """How the M-step arrives at the family's parameters, line by line."""
-        return self.family.work(statistics[: self.latent_size - self.has_noise, 1:])
+        own = statistics[: self.latent_size - self.has_noise, 1:]
+        return self.family.work(own if self.prior_statistics is None else own + self._prior_sums)
 
     def expect(self, chunk: Chunk) -> Expectation:
         """E-step on some rows.
@@ -416,33 +421,12 @@ class Mixture:
 
     def maximize(self, statistics: Array) -> Self:
         """M-step: expected statistics (K, 1 + D), in the coordinates of `expect`, to the next mixture."""
-        latent = IndependentDraws.equal(len(statistics)) if self.mixing_proportions is None else self.latent
+        is_new = self.mixing_proportions is None
+        latent = IndependentDraws.equal(len(statistics), self._pseudo_counts) if is_new else self.latent
         latent = latent.maximize(statistics[:, 0])
         own = statistics[: len(statistics) - self.has_noise, 1:]
         family = self.family.maximize(own if self.prior_statistics is None else own + self._prior_sums)
         return updated(self, family=family, mixing_proportions=latent.mixing_proportions, latent=latent)
-
-    def log_prior(self) -> float:
-        """Log density of the parameters under the prior, in nats, up to a constant; 0 without one."""
-        log_prior = self.family.log_prior()
-        if self.prior_statistics is not None:
-            log_prior += float((self.family.coefficients() @ self._prior_sums).sum())
-        return log_prior
-
-    @property
-    def _prior_sums(self) -> Array:
-        """(D,) what the prior adds to the expected statistics of each component."""
-        return np.asarray(self.prior_rows * self.prior_statistics)
-
-    def with_prior_of(self, sums: Array) -> Self:
-        """With the prior that `prior_rows` asks for, from the sums (1 + D,) of all rows.
-
-        Raises
-        ------
-        ModelError
-            The family's sums depend on its parameters, so that rows are no prior.
-        """
-        return replace(self, prior_statistics=sums[1:] / sums[0])
 
     def audit(self, expectation: Expectation) -> Audit:
         """What the driver checks of a pass.
@@ -454,7 +438,7 @@ class Mixture:
         if self.family.is_linear(is_complete=True):
             terms = float(np.abs(np.where(self._sizes < 1e25, self._sizes, 0.0) * S).sum())
         noise = 8 * float(np.finfo(np.float64).eps) * max(expectation.magnitude, terms, expectation.weight)
-        noise += expectation.weight * self.family.boundary_noise()
+        noise += expectation.weight * self.family.boundary_noise() + self.family.prior_noise()
         return Audit(float(S[:, 0].sum()), noise, getattr(self.family, "added_variance", 0.0) == 0.0)
 
     # -- the model in use --------------------------------------------------------------------------------------------
@@ -478,7 +462,9 @@ class Mixture:
         all_of = np.append(order, len(order)) if self.has_noise else order  # noise stays the last
         names = None if self.component_names is None else tuple(self.component_names[k] for k in all_of)
         proportions = self.latent.mixing_proportions[all_of]
-        return replace(self, family=self.family.reordered(order), mixing_proportions=proportions, component_names=names)
+        prior = None if self.mixing_prior is None else self.mixing_prior.reordered(all_of, 0)
+        values = {"mixing_proportions": proportions, "component_names": names, "mixing_prior": prior}
+        return replace(self, family=self.family.reordered(order), **values)
 
     def to_vector(self) -> Array:
         """All free parameters in unconstrained coordinates."""

@@ -97,6 +97,7 @@ def to_document(model: Mixture) -> dict[str, Any]:
         "component_names": model.component_names,
         "noise": model.noise,
         "prior_rows": model.prior_rows,
+        "mixing_prior": _option(model.mixing_prior),
         "family": _family_document(model.family),
         "binding": _binding_document(model.family.binding),
     }
@@ -105,7 +106,7 @@ def to_document(model: Mixture) -> dict[str, Any]:
 def _family_document(family: Family) -> dict[str, Any]:
     document: dict[str, Any] = {
         "name": family.name,
-        "options": {name: _option(value) for name, value in family.options.items()},
+        "options": {n: _option(value) for n, value in family.options.items() if n != "prior" or value is not None},
         "parameters": {name: _plain(value) for name, value in family.parameters.items()},
     }
     if isinstance(family, Columns):
@@ -167,6 +168,7 @@ def from_document(document: dict[str, Any], path: str | Path = "model") -> Mixtu
             None if names is None else tuple(str(name) for name in names),
             document.get("noise", False),
             document.get("prior_rows", 0.0),
+            mixing_prior=document.get("mixing_prior"),
         )
         if document["binding"] is None:
             return mixture

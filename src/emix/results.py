@@ -103,6 +103,8 @@ class StartRecord:
     stop_reason: StopReason
     n_iter: int
     message: str = ""
+    log_prior: float = 0.0
+    """Of its parameters, up to a constant; 0 without a prior."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,9 @@ class FitResult:
         What a statistician would point out.
     seed : int
         Reproduces the fit: `random_state=seed`.
+    log_prior : float or None
+        Under a prior, the log density of the parameters, in nats, up to a constant: the estimates are posterior modes
+        (MAP), which maximize the sum of both. None for maximum likelihood. The criteria know the log-likelihood alone.
     """
 
     model: Any
@@ -144,6 +149,7 @@ class FitResult:
     warnings: list[str] = field(default_factory=list)
     seed: int = 0
     is_monotone: bool = True
+    log_prior: float | None = None
 
     @property
     def converged(self) -> bool:
@@ -194,6 +200,7 @@ class FitResult:
             criteria = {name: getattr(self, name) for name in criteria}
         return {
             "log_likelihood": self.log_likelihood,
+            "log_prior": self.log_prior,
             **criteria,
             "total_weight": self.total_weight,
             "expected_counts": None if self.expected_counts is None else self.expected_counts.tolist(),
@@ -210,7 +217,8 @@ class FitResult:
     def __str__(self) -> str:
         """A line."""
         ending = self.stop_reason.sentence
-        return f"{self.model}: log-likelihood {self.log_likelihood:.6f} after {self.n_iter} iterations; {ending}"
+        prior = "" if self.log_prior is None else f", log prior {self.log_prior:.6f} (posterior mode)"
+        return f"{self.model}: log-likelihood {self.log_likelihood:.6f}{prior} after {self.n_iter} iterations; {ending}"
 
 
 def _finite(fields: dict[str, Any]) -> dict[str, Any]:

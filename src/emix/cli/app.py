@@ -79,10 +79,10 @@ Components = Annotated[int, typer.Option("--components", "-k", help="Number of c
 FamilyOption = Annotated[
     list[str] | None,
     typer.Option(
-        help='E.g. `poisson`, `normal`, `categorical`, `"binomial(n_trials=10)"`; or for single columns, '
-        '`income=lognormal,age=normal`, and for correlated ones `"(height,weight)=multivariate_normal"`. Default: '
-        "from the columns; several numeric columns are one multivariate_normal, a table of several kinds has a family "
-        "for each column, toss files are binomial."
+        help='E.g. `poisson`, `normal`, `categorical`, `"binomial(n_trials=10)"`, `"poisson(prior=gamma(2, 0.5))"`; or '
+        "for single columns, `income=lognormal,age=normal`, and for correlated ones "
+        '`"(height,weight)=multivariate_normal"`. Default: from the columns; several numeric columns are one '
+        "multivariate_normal, a table of several kinds has a family for each column, toss files are binomial."
     ),
 ]
 Covariance = Annotated[

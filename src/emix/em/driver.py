@@ -48,6 +48,11 @@ class EMResult:
         """Of `model`."""
         return self.expectation.log_likelihood
 
+    @property
+    def objective(self) -> float:
+        """What the run climbed: the log-likelihood, and under a prior its log density with it."""
+        return _objective(self.model, self.expectation)
+
 
 def run_em(
     model: Model,

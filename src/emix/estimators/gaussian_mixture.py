@@ -215,10 +215,7 @@ class GaussianMixture(MixtureEstimator):
         family = MultivariateNormal(structure=self.covariance_type, added_variance=float(self.reg_covar))
         table = self._read(X, family, reset=True)
         if table.n_rows < self.n_components:
-            raise ModelError(
-                f"Expected n_samples >= n_components but got n_components = {self.n_components}, "
-                f"n_samples = {table.n_rows}"
-            )
+            raise ModelError.too_few_samples(n_components=self.n_components, n_samples=table.n_rows)
         model = Mixture(family, int(self.n_components))
         known = {"labels": labels, "sample_weight": sample_weight}
         try:
@@ -404,9 +401,7 @@ class GaussianMixture(MixtureEstimator):
         """
         check_is_fitted(self, "result_")
         if isinstance(n_samples, bool) or not isinstance(n_samples, int | np.integer) or n_samples < 1:
-            raise ModelError(
-                f"Invalid value for 'n_samples': {n_samples!r}. The sampling requires at least one sample."
-            )
+            raise ModelError.nothing_to_sample(n_samples)
         rng = random_state_of(self.random_state if random_state is None else random_state)
         family, d = self._model.family, self.n_features_in_
         counts = rng.multinomial(n_samples, self._model.latent.mixing_proportions)

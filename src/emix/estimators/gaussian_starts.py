@@ -121,7 +121,7 @@ def are_definite(matrices: Array) -> bool:
 def _shaped(value: Any, shape: tuple[int, ...], name: str) -> Array:
     array: Array = np.asarray(value, dtype=np.float64)
     if array.shape != shape:
-        raise ModelError(f"The parameter '{name}' should have the shape of {shape}, but got {array.shape}")
+        raise ModelError.init_shape(name=name, shape=shape, found=array.shape)
     return array
 
 
@@ -129,12 +129,9 @@ def _proportions(value: Any, K: int) -> Array:
     weights = _shaped(value, (K,), "weights")
     low, high, total = weights.min(), weights.max(), weights.sum()
     if not (low >= 0 and high <= 1):
-        raise ModelError(  # scikit-learn's wording calls the smallest "max": the second line says which is which
-            f"The parameter 'weights' should be in the range [0, 1], but got max value {low:.5f}, min value {high:.5f}"
-            f"\n  The smallest is {low:.5f}, the largest {high:.5f}."
-        )
+        raise ModelError.init_range(low=low, high=high)
     if not abs(total - 1) <= (1e-6 if np.asarray(value).dtype == np.float32 else 1e-8):
-        raise ModelError(f"The parameter 'weights' should be normalized, but got sum(weights) = {total:.5f}")
+        raise ModelError.init_sum(total)
     return np.asarray(weights / total)
 
 
@@ -144,9 +141,9 @@ def _covariances(precisions: Any, structure: str, K: int, d: int) -> Array:
     P = _shaped(precisions, {"tied": (d, d), "diag": (K, d), "spherical": (K,)}.get(structure, (K, d, d)), name)
     if structure in ("diag", "spherical"):
         if not (P > 0).all():
-            raise ModelError(f"'{name}' should be positive")
+            raise ModelError.init_precision(name=name, requirement="positive")
         return (1 / P.reshape(K, -1))[:, :, None] * np.eye(d)
     if not np.allclose(P, np.swapaxes(P, -1, -2)) or not are_definite(P):
-        raise ModelError(f"'{name}' should be symmetric, positive-definite")
+        raise ModelError.init_precision(name=name, requirement="symmetric, positive-definite")
     C = np.linalg.inv(P)
     return np.array(np.broadcast_to((C + np.swapaxes(C, -1, -2)) / 2, (K, d, d)))

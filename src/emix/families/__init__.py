@@ -25,7 +25,15 @@ from emix.families.multivariate_normal import MultivariateNormal
 from emix.families.negative_binomial import NegativeBinomial
 from emix.families.normal import Normal
 from emix.families.poisson import Poisson
-from emix.families.prior import ConjugatePrior
+from emix.families.priors import (
+    PRIORS,
+    BetaPrior,
+    ConjugatePrior,
+    DirichletPrior,
+    GammaPrior,
+    GammaRowsPrior,
+    NormalInverseGammaPrior,
+)
 from emix.families.structures import STRUCTURES, FactorAnalytic
 from emix.families.student_t import StudentT
 from emix.families.truncated_poisson import TruncatedPoisson
@@ -62,6 +70,8 @@ FAMILIES: dict[str, type[Family]] = {
 def parse(text: str) -> Family:
     """A family from text such as `poisson` or `binomial(n_trials=10)`: a name and literals, never code.
 
+    A prior is written in the same way: `poisson(prior=gamma(2, 0.5))`, `categorical(prior=dirichlet({'a': 2}))`.
+
     Raises
     ------
     ModelError
@@ -79,12 +89,21 @@ def parse(text: str) -> Family:
             if not isinstance(call, ast.Call):
                 raise ValueError("not a call")
             arguments = [_literal(argument) for argument in call.args]
-            keywords = {str(keyword.arg): _literal(keyword.value) for keyword in call.keywords}
+            read = {"prior": _prior}
+            keywords = {str(one.arg): read.get(str(one.arg), _literal)(one.value) for one in call.keywords}
+        except ModelError:
+            raise
+        except TypeError as error:
+            detail = re.sub(r"^\w+\.__init__\(\) ", "", str(error))
+            raise ModelError.family_text(found=text, detail=f"in its prior, {detail}") from error
         except (SyntaxError, ValueError) as error:
             raise ModelError.family_text(found=text, detail="not a name with literal arguments") from error
     for name in ("fixed", "binding"):
         if name in keywords:
             raise ModelError.family_text(found=text, detail=f"'{name}' is no option of a family")
+    if "prior" in keywords and kind.prior_kind is None:
+        owners = ", ".join(one.name for one in FAMILIES.values() if one.prior_kind is not None)
+        raise ModelError.family_text(found=text, detail=f"{kind.name} takes no prior; those that do are {owners}")
     try:
         return kind(*arguments, **keywords)
     except TypeError as error:
@@ -99,11 +118,23 @@ def _literal(node: ast.expr) -> Any:
     return ast.literal_eval(node)
 
 
+def _prior(node: ast.expr) -> Any:
+    """A prior by its short name or its class: `gamma(2, 0.5)`, `GammaPrior(shape=2, rate=0.5)`; or a literal."""
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
+        return _literal(node)
+    named = {kind.__name__.lower(): kind for kind in PRIORS.values()} | PRIORS
+    if node.func.id.lower() not in named:
+        raise ModelError.choice(what="prior", found=node.func.id, available=PRIORS)
+    values = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in node.keywords}
+    return named[node.func.id.lower()](*(ast.literal_eval(one) for one in node.args), **values)
+
+
 __all__ = [
     "FAMILIES",
     "STRUCTURES",
     "Bernoulli",
     "Beta",
+    "BetaPrior",
     "Binding",
     "Binomial",
     "Categorical",
@@ -111,10 +142,13 @@ __all__ = [
     "CensoredWeibull",
     "Columns",
     "ConjugatePrior",
+    "DirichletPrior",
     "Exponential",
     "FactorAnalytic",
     "Family",
     "Gamma",
+    "GammaPrior",
+    "GammaRowsPrior",
     "Geometric",
     "InverseGaussian",
     "LogNormal",
@@ -122,6 +156,7 @@ __all__ = [
     "MultivariateNormal",
     "NegativeBinomial",
     "Normal",
+    "NormalInverseGammaPrior",
     "Poisson",
     "StudentT",
     "Support",

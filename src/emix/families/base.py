@@ -7,7 +7,7 @@ log p(x given k) = coefficients[k] . T(x) + log h(x), and sums of expected stati
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Self
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from emix.block import Array, Schema, Summary, updated
 from emix.errors import DegenerateError, ModelError
 from emix.families.patterns import Moments
+from emix.families.priors.owner import PriorOwner
 from emix.kernels.tiles import Tile
 from emix.spaces import Space
 
@@ -27,6 +28,9 @@ Parameter = Any
 VARIANCE_FLOOR = 1e-10
 """A variance below this share of the whole column's is a collapse. Statistics are taken about a pivot, so at this
 share (a standard deviation of 1e-5 of the column's) a variance still has six correct digits."""
+
+WITH_PRIOR = "pseudo-counts of the prior included"
+"""How a worked M-step says that there is a prior."""
 
 RESOLUTION = 1e-14
 """A standard deviation below this share of the mean is below what the numbers themselves resolve."""
@@ -89,7 +93,7 @@ class Work:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Family(ABC):
+class Family(PriorOwner):
     """Parent of all families: immutable; a specification until its parameters are given or fitted.
 
     Attributes
@@ -118,6 +122,8 @@ class Family(ABC):
 
     def __post_init__(self) -> None:
         """Turn lists into read-only arrays and check them, once."""
+        if self.prior_kind is not None:
+            object.__setattr__(self, "prior", self.prior_kind.read(self._prior, owner=f"{self.name}: prior"))
         counts = {}
         for name, space in self.spaces.items():
             value = getattr(self, name)
@@ -209,7 +215,10 @@ class Family(ABC):
 
     def reordered(self, order: NDArray[np.intp]) -> Self:
         """The same family with its components in this order."""
-        return replace(self, **{name: take(value, order) for name, value in self.parameters.items()})
+        values: dict[str, Any] = {name: take(value, order) for name, value in self.parameters.items()}
+        if self._prior is not None:
+            values["prior"] = self._prior.reordered(order, self._prior_columns())
+        return replace(self, **values)
 
     # -- the contract ------------------------------------------------------------------------------------------------
 
@@ -303,17 +312,20 @@ class Family(ABC):
         DegenerateError
             A component has no rows and no previous parameters, or lost its spread.
         """
-        return self if self.fixed.issuperset(self.spaces) else self._maximize(expected)
+        if self.fixed.issuperset(self.spaces):
+            return self
+        sums = self.prior_sums(len(expected))
+        if sums is None:
+            return self._maximize(expected)
+        fitted = self._maximize(expected + sums)
+        vars(fitted)["_prior_sums"] = sums  # the same in all iterations
+        return fitted
 
     def maximize_apart(self, parts: Sequence[Self], expected: Array) -> Self:
         """The M-step from `parts`, each component as a family of its own, and the sums (K, D) that each took."""
         fitted = [part.maximize(expected[k : k + 1]) for k, part in enumerate(parts)]
         values: dict[str, Any] = {n: np.concatenate([getattr(part, n) for part in fitted]) for n in self.spaces}
         return replace(self, **values)
-
-    def log_prior(self) -> float:
-        """Log density of the parameters under the prior, in nats, up to a constant; 0 without one."""
-        return 0.0
 
     @abstractmethod
     def _maximize(self, expected: Array) -> Self:
@@ -393,7 +405,13 @@ class Family(ABC):
 
     def work(self, expected: Array) -> tuple[Work, ...]:
         """How the M-step arrives at its free parameters, line by line, from expected statistics (K, D)."""
-        return () if self.fixed.issuperset(self.spaces) else self._work(expected)
+        if self.fixed.issuperset(self.spaces):
+            return ()
+        sums = self.prior_sums(len(expected))
+        if sums is None:
+            return self._work(expected)
+        lines = updated(self, prior=None)._work(expected + sums)
+        return tuple(replace(line, text=f"{line.text}, {WITH_PRIOR}") for line in lines)
 
     def _work(self, expected: Array) -> tuple[Work, ...]:
         """`work` where at least one parameter is free."""
@@ -410,6 +428,10 @@ class Family(ABC):
         At a free optimum the log-likelihood is flat, and a parameter's last digit does not matter to first order.
         """
         return 0.0
+
+    def remarks(self) -> tuple[tuple[int, str], ...]:
+        """What a user should know of single components' estimates: (component, half a sentence), for the warnings."""
+        return ()
 
     def narrowness(self) -> tuple[Array, tuple[str, ...]]:
         """(K, c) variances as shares of the whole column's, and c names: for the warning that one collapsed."""

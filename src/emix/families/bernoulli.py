@@ -18,6 +18,7 @@ from emix.block import Array, safe_log, safe_log1m
 from emix.errors import ModelError
 from emix.families.base import Family, Parameter, Support, Work, share
 from emix.families.columnwise import by_column
+from emix.families.priors import BetaPrior
 from emix.spaces import PROBABILITY
 
 
@@ -31,13 +32,17 @@ class Bernoulli(Family):
         Of a 1, per component and item; (K,) for one item or if shared.
     shared : bool, default=False
         One probability for all items of a row: the tosses of one coin.
+    prior : BetaPrior, optional
+        Of the probability: estimates are then posterior modes, (ones + a - 1) / (rows + a + b - 2).
     """
 
     probability: Parameter = None
     shared: bool = False
+    prior: BetaPrior | None = None
 
     name = "bernoulli"
     is_additive = True
+    prior_kind = BetaPrior
     spaces = {"probability": PROBABILITY}
     support = Support("0 or 1 (or true/false)", lower=0, upper=1, is_whole=True)
 
@@ -76,6 +81,12 @@ class Bernoulli(Family):
         ones, zeros = np.split(expected, 2, axis=1)
         previous = None if self.probability is None else by_column(self.probability)
         return self.estimated(probability=share(ones, ones + zeros, previous))
+
+    def _prior_columns(self) -> int:
+        return 1 if self.shared else len(self.columns)
+
+    def _sums_of_prior(self, K: int) -> Array:
+        return np.concatenate(self._hyperparameters(K, "a", "b"), axis=1) - 1
 
     def sample(self, labels: NDArray[np.intp], rng: np.random.Generator, given: Array | None = None) -> Array:
         p = by_column(self.probability)[labels]

@@ -23,9 +23,7 @@ from emix.block import Array, Schema, Summary
 from emix.errors import DegenerateError, RootNotFoundError
 from emix.families.base import RESOLUTION, VARIANCE_FLOOR, Binding, Parameter, Support, Work
 from emix.families.columnwise import ColumnwiseFamily, by_column
-from emix.families.gamma import _log_minus_digamma as log_minus_digamma
-from emix.families.gamma import _slope as gap_slope
-from emix.families.gamma import log_normaliser_at_scale
+from emix.families.digammas import gap_slope, log_minus_digamma, log_normaliser_at_scale
 from emix.families.normal import positive_or_one
 from emix.kernels.reference import excess_minus_log
 from emix.spaces import POSITIVE
@@ -265,10 +263,8 @@ def shapes_from_means(line: Array, curve: Array, m: Array, spread: Array) -> tup
         a, b, value = a * np.exp(length * du), b * np.exp(length * dv), reached
         if is_last.all():
             return a, b
-    raise RootNotFoundError(
-        f"the Beta shapes did not converge in {MAX_NEWTON} safeguarded Newton steps (means of the statistics: "
-        f"{line.tolist()}, {curve.tolist()}).\n  This is a defect of emix: please report it with these numbers."
-    )
+    found = {"means of the statistics": np.stack([line, curve])}
+    raise RootNotFoundError.newton(what="the Beta shapes", max_steps=MAX_NEWTON, found=found)
 
 
 def _newton_step(a: Array, b: Array, line: Array, curve: Array, m: Array) -> tuple[Array, Array]:
@@ -315,7 +311,5 @@ def _other_shape(known: Array, mean_log: Array) -> Array:
         v = v - step
         if (np.abs(step) <= 1e-12).all():
             return np.asarray(np.exp(v))
-    raise RootNotFoundError(
-        f"a Beta shape beside a fixed one did not converge in {MAX_NEWTON} Newton steps (mean log: "
-        f"{mean_log.tolist()}).\n  This is a defect of emix: please report it with these numbers."
-    )
+    found = {"mean log": mean_log}
+    raise RootNotFoundError.newton(what="a Beta shape beside a fixed one", max_steps=MAX_NEWTON, found=found)

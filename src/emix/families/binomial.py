@@ -18,6 +18,7 @@ from scipy.special import gammaln
 from emix.block import Array, safe_log, safe_log1m
 from emix.errors import ModelError
 from emix.families.base import Family, Parameter, Support, Work, share
+from emix.families.priors import BetaPrior
 from emix.kernels.tiles import TRIALS, Tile
 from emix.spaces import PROBABILITY
 
@@ -32,12 +33,16 @@ class Binomial(Family):
         Tosses per row, or the name of the column that holds them (columns of an array are named x0, x1, ...).
     probability : array-like of shape (K,), optional
         Of heads.
+    prior : BetaPrior, optional
+        Of the probability: estimates are then posterior modes, (heads + a - 1) / (tosses + a + b - 2).
     """
 
     n_trials: int | str
     probability: Parameter = None
+    prior: BetaPrior | None = None
 
     name = "binomial"
+    prior_kind = BetaPrior
     spaces = {"probability": PROBABILITY}
 
     def __post_init__(self) -> None:
@@ -98,6 +103,12 @@ class Binomial(Family):
     def _maximize(self, expected: Array) -> Self:
         heads, tails = expected.T
         return self.estimated(probability=share(heads, heads + tails, self.probability))
+
+    def _prior_columns(self) -> int:
+        return 1
+
+    def _sums_of_prior(self, K: int) -> Array:
+        return np.concatenate(self._hyperparameters(K, "a", "b"), axis=1) - 1
 
     def sample(self, labels: NDArray[np.intp], rng: np.random.Generator, given: Array | None = None) -> Array:
         if isinstance(self.n_trials, str):

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from emix.block import Array, safe_log
 from emix.errors import ModelError, listed
 from emix.families.base import Family, Parameter, Support, Work, share
+from emix.families.priors import DirichletPrior
 from emix.spaces import SIMPLEX, Space
 
 
@@ -29,13 +30,17 @@ class Categorical(Family):
         Rows sum to 1. Levels are in sorted order; the columns and levels are in `binding.schema`.
     unknown : {'error', 'missing'}, default='error'
         What a category is that the fit did not see: refused by row and column, or as good as a missing cell.
+    prior : DirichletPrior, optional
+        Of the probabilities: estimates are then posterior modes, (rows of a level + concentration - 1) / their sum.
     """
 
     probabilities: Parameter = None
     unknown: str = "error"
+    prior: DirichletPrior | None = None
 
     name = "categorical"
     is_additive = True
+    prior_kind = DirichletPrior
     spaces = {"probabilities": SIMPLEX}
 
     def __post_init__(self) -> None:
@@ -123,6 +128,10 @@ class Categorical(Family):
             for counts, old in zip(np.split(expected, edges, axis=1), previous, strict=True)
         )
         return self.estimated(probabilities=new if len(new) > 1 else new[0])
+
+    def _sums_of_prior(self, K: int) -> Array:
+        levels = [] if self.binding is None else [one or () for one in self.binding.schema.levels]
+        return np.concatenate(self._prior.of_levels(levels, self.columns, K), axis=1) - 1
 
     def sample(self, labels: NDArray[np.intp], rng: np.random.Generator, given: Array | None = None) -> Array:
         drawn = []

@@ -146,9 +146,7 @@ class CensoredWeibull(CensoredFamily):
         n, events = sums[:, 0], sums[:, 3]
         if not (events > 0).all():
             found = int(np.argmin(events > 0))
-            error = DegenerateError(f"component {found} has no events: its scale would be infinite.")
-            error.component, error.weight = found, float(n[found])
-            raise error
+            raise DegenerateError.no_events(component=found, weight=float(n[found]))
         k, log_scale = sums[:, 1] / n, sums[:, 2] / n
         if "shape" in self.fixed:
             return k, self._scale(log_scale + np.log(sums[:, 5] / events) / k)
@@ -173,10 +171,7 @@ class CensoredWeibull(CensoredFamily):
         if "scale" in self.fixed:
             return np.asarray(self.scale)
         if not (np.abs(logarithm) < LARGEST).all():
-            found = int(np.argmax(np.abs(logarithm)))
-            error = DegenerateError(f"component {found} has next to no events: its scale left the range of numbers.")
-            error.component = found
-            raise error
+            raise DegenerateError.few_events(component=int(np.argmax(np.abs(logarithm))))
         return np.asarray(np.exp(logarithm))
 
     def _step(self, events: Array, rise: Array, sums: Array) -> tuple[Array, Array]:

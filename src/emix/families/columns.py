@@ -277,8 +277,19 @@ class Columns(Family):
     def _maximize(self, expected: Array) -> Self:
         return self._with(lambda i, part: part.family.maximize(expected[:, self.rows[i]]))
 
+    @property
+    def has_prior(self) -> bool:
+        return any(part.family.has_prior for part in self.parts)
+
+    def check_prior(self, K: int) -> None:
+        for part in self.parts:
+            part.family.check_prior(K)
+
     def log_prior(self) -> float:
         return sum(part.family.log_prior() for part in self.parts)
+
+    def prior_noise(self) -> float:
+        return sum(part.family.prior_noise() for part in self.parts)
 
     def boundary_noise(self) -> float:
         return sum(part.family.boundary_noise() for part in self.parts)
@@ -320,6 +331,9 @@ class Columns(Family):
             raise ModelError.argument(name="vector", requirement=f"{ends[-1]} entries", found=len(vector))
         pieces = np.split(vector, ends[:-1])
         return self._with(lambda i, part: part.family.from_vector(pieces[i]))
+
+    def remarks(self) -> tuple[tuple[int, str], ...]:
+        return tuple((k, f"of '{part.label}' {text}") for part in self.parts for k, text in part.family.remarks())
 
     def narrowness(self) -> tuple[Array, tuple[str, ...]]:
         found = [part.family.narrowness() for part in self.parts]

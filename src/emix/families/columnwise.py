@@ -12,6 +12,9 @@ from emix.block import Array
 from emix.errors import DegenerateError, ModelError
 from emix.families.base import Family
 
+DRAWN = 16
+"""Rows that stand in for those of a column in which a component has none."""
+
 
 class ColumnwiseFamily(Family):
     """Independent columns, one parameter per component and column, log-normaliser paid per observed cell.
@@ -72,8 +75,13 @@ class ColumnwiseFamily(Family):
             if not self.is_fitted:
                 raise DegenerateError.empty(component=int(np.argmax(empty.any(axis=1))))
             # whatever is computed for them is thrown away: the sums over all components are statistics that can occur
-            own = np.where(empty[:, None], own.sum(axis=0), own)
-            observed = np.where(empty, observed.sum(axis=0), observed)
+            possible, rows = own.sum(axis=0), observed.sum(axis=0)
+            if not (rows > 0).all():  # a component by itself: those of rows that it draws
+                drawn = self.sample(np.zeros(DRAWN, dtype=np.intp), np.random.default_rng(0))
+                possible = np.where(rows > 0, possible, self.cell_statistics(drawn).sum(axis=-1))
+                rows = np.where(rows > 0, rows, DRAWN)
+            own = np.where(empty[:, None], possible, own)
+            observed = np.where(empty, rows, observed)
         values: dict[str, Any] = dict(self.cell_maximize(own, observed))
         if empty.any():
             values = {name: np.where(empty, by_column(getattr(self, name)), new) for name, new in values.items()}

@@ -15,6 +15,7 @@ from emix.block import Array
 from emix.errors import DegenerateError
 from emix.families.base import Parameter, Support, Work
 from emix.families.columnwise import ColumnwiseFamily, by_column
+from emix.families.priors import GammaPrior
 from emix.kernels.tiles import VALUES, Tile
 from emix.spaces import POSITIVE
 
@@ -27,13 +28,17 @@ class Exponential(ColumnwiseFamily):
     ----------
     rate : array-like of shape (K,) or (K, d), optional
         Events per unit of the column: 1 / mean.
+    prior : GammaPrior, optional
+        Of the rate: estimates are then posterior modes, (rows + shape - 1) / (sum of x + rate).
     """
 
     rate: Parameter = None
+    prior: GammaPrior | None = None
 
     name = "exponential"
     spaces = {"rate": POSITIVE}
     n_statistics = 1
+    prior_kind = GammaPrior
     support = Support("numbers >= 0", lower=0)
 
     @property
@@ -57,6 +62,10 @@ class Exponential(ColumnwiseFamily):
             k, j = np.argwhere(total <= 0)[0]
             raise DegenerateError.collapsed(component=int(k), column=self.columns[j], ratio=0.0, weight=observed[k, j])
         return {"rate": observed / total}
+
+    def _sums_of_prior(self, K: int) -> Array:
+        shape, rate = self._hyperparameters(K, "shape", "rate")
+        return np.concatenate([rate, shape - 1], axis=1)
 
     def sample(self, labels: NDArray[np.intp], rng: np.random.Generator, given: Array | None = None) -> Array:
         return rng.exponential(1 / self.of_column(self.rate, labels))

@@ -15,20 +15,16 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import digamma, gammaln, polygamma
 
 from emix.block import Array, Schema, Summary
-from emix.errors import DegenerateError, RootNotFoundError
+from emix.errors import DegenerateError
 from emix.families.base import VARIANCE_FLOOR, Binding, Parameter, Support, Work
 from emix.families.columnwise import ColumnwiseFamily, by_column
-from emix.families.normal import LOG_2PI
+from emix.families.digammas import log_normaliser_at_scale, shape_from_digamma, shape_from_gap
+from emix.families.priors import GammaRowsPrior
 from emix.kernels.reference import excess_minus_log
 from emix.kernels.tiles import GAMMA, Tile
 from emix.spaces import POSITIVE
-
-MAX_NEWTON = 50
-ASYMPTOTIC = 20.0
-"""Above this shape log a - digamma(a) is summed as its asymptotic series: the difference would lose its digits."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -41,14 +37,18 @@ class Gamma(ColumnwiseFamily):
         1 / shape is the squared coefficient of variation.
     rate : array-like of shape (K,) or (K, d), optional
         shape / rate is the mean, in the unit of the column.
+    prior : GammaRowsPrior, optional
+        Of both together: estimates are then posterior modes, those of the rows and of the prior's rows beside them.
     """
 
     shape: Parameter = None
     rate: Parameter = None
+    prior: GammaRowsPrior | None = None
 
     name = "gamma"
     spaces = {"shape": POSITIVE, "rate": POSITIVE}
     n_statistics = 2
+    prior_kind = GammaRowsPrior
     support = Support("numbers > 0", lower=0, lower_is_allowed=False, must_vary=True)
 
     def bind(self, schema: Schema, summary: Summary) -> Self:
@@ -113,6 +113,12 @@ class Gamma(ColumnwiseFamily):
         shape = shape_from_gap(gap)
         return {"shape": shape, "rate": shape / (mean * self._scale())}
 
+    def _sums_of_prior(self, K: int) -> Array:
+        (rows,), scale = self._hyperparameters(K, "rows"), self._scale()
+        mean, geometric = self._prior.means(K, len(self.columns))
+        excess = mean / scale - 1
+        return np.concatenate([rows * excess, rows * (excess - np.log(geometric / scale)), rows], axis=1)
+
     def sample(self, labels: NDArray[np.intp], rng: np.random.Generator, given: Array | None = None) -> Array:
         drawn = rng.gamma(self.of_column(self.shape, labels), 1 / self.of_column(self.rate, labels))
         return np.maximum(drawn, np.finfo(np.float64).tiny)  # a shape near 0 draws values that underflow to 0
@@ -147,73 +153,3 @@ class Gamma(ColumnwiseFamily):
 
     def narrowness(self) -> tuple[Array, tuple[str, ...]]:
         return 1 / by_column(self.shape), self.columns
-
-
-def log_normaliser_at_scale(a: Array, r: Array) -> Array:
-    """Return a log r - log Gamma(a) - r, (K, d).
-
-    Each term is about a log a, the sum about log(a) / 2: above a shape of 20 Stirling's series replaces log Gamma, and
-    what is left of a log(r / a) + a - r is written in the small number (r - a) / a.
-    """
-    e = (r - a) / a
-    u = 1 / (a * a)
-    remainder = (1 / 12 - u * (1 / 360 - u * (1 / 1260 - u * (1 / 1680 - u * (1 / 1188))))) / a
-    with np.errstate(invalid="ignore"):
-        stirling = a * (np.log1p(e) - e) + 0.5 * (np.log(a) - LOG_2PI) - remainder
-    return np.where(a > ASYMPTOTIC, stirling, a * np.log(r) - gammaln(a) - r)
-
-
-def shape_from_gap(gap: Array) -> Array:
-    """The root a of log a - digamma(a) = gap > 0, elementwise.
-
-    Newton's method on 1 / a (Minka 2002): the function is convex there and the start, which is right to 1.5 %, needs
-    about four steps. A step that leaves the positive numbers is halved.
-
-    Raises
-    ------
-    RootNotFoundError
-        A step is still larger than 1e-13 of the shape after 50 steps; rounding moves the root by less than 3e-14.
-    """
-    root = np.sqrt((gap - 3) ** 2 + 24 * gap)
-    # 3 - gap + root cancels where gap > 3: there use the conjugate, 24 gap / (root + gap - 3)
-    a = np.where(gap < 3, 3 - gap + root, 24 * gap / (root + np.abs(gap - 3))) / (12 * gap)
-    for _ in range(MAX_NEWTON):
-        value = _log_minus_digamma(a) - gap
-        slope = _slope(a)
-        step = value / slope
-        new = np.where(a - step > 0, a - step, a / 2)
-        if (np.abs(new - a) <= 1e-13 * a).all():
-            return np.asarray(new)
-        a = new
-    raise RootNotFoundError.gamma_shape(gap=np.asarray(gap).tolist(), max_iter=MAX_NEWTON)
-
-
-def _log_minus_digamma(a: Array) -> Array:
-    u = 1 / (a * a)
-    tail = u * (1 / 12 - u * (1 / 120 - u * (1 / 252 - u * (1 / 240 - u * (1 / 132)))))  # next: 1e-16 of it at 20
-    return np.where(a > ASYMPTOTIC, 1 / (2 * a) + tail, np.log(a) - digamma(a))
-
-
-def _slope(a: Array) -> Array:
-    """Derivative of `_log_minus_digamma`."""
-    u = 1 / (a * a)
-    tail = u * (1 / 6 - u * (1 / 30 - u * (1 / 42 - u * (1 / 30 - u * (5 / 66)))))
-    return np.where(a > ASYMPTOTIC, -u / 2 - tail / a, 1 / a - polygamma(1, a))
-
-
-def shape_from_digamma(target: Array) -> Array:
-    """The root a of digamma(a) = target, elementwise, by Newton's method from Minka's start (2002, appendix C).
-
-    Raises
-    ------
-    RootNotFoundError
-        A step is still larger than 1e-12 of the shape after 50 steps; digamma is concave, so it never overshoots.
-    """
-    a = np.where(target >= -2.22, np.exp(target) + 0.5, -1 / (np.minimum(target, -2.22) - digamma(1.0)))
-    for _ in range(MAX_NEWTON):
-        step = (digamma(a) - target) / polygamma(1, a)
-        new = np.where(a - step > 0, a - step, a / 2)
-        if (np.abs(new - a) <= 1e-12 * a).all():
-            return np.asarray(new)
-        a = new
-    raise RootNotFoundError.gamma_shape(gap=np.asarray(target).tolist(), max_iter=MAX_NEWTON)

@@ -15,6 +15,7 @@ from emix.block import Array, safe_log1m
 from emix.errors import ModelError
 from emix.families.base import Parameter, Support, Work
 from emix.families.columnwise import ColumnwiseFamily, by_column
+from emix.families.priors import BetaPrior
 from emix.kernels.tiles import VALUES, Tile
 from emix.spaces import PROBABILITY
 
@@ -29,14 +30,18 @@ class Geometric(ColumnwiseFamily):
         Of success in one toss.
     first : {1, 0}, default=1
         The smallest value: 1 counts the tosses including the success (as SciPy does), 0 the failures before it (as R).
+    prior : BetaPrior, optional
+        Of the probability: estimates are then posterior modes, (rows + a - 1) / (tosses + a + b - 2).
     """
 
     probability: Parameter = None
     first: int = 1
+    prior: BetaPrior | None = None
 
     name = "geometric"
     spaces = {"probability": PROBABILITY}
     n_statistics = 1
+    prior_kind = BetaPrior
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -69,6 +74,10 @@ class Geometric(ColumnwiseFamily):
 
     def cell_maximize(self, expected: Array, observed: Array) -> dict[str, Array]:
         return {"probability": observed / (observed + expected[:, 0])}
+
+    def _sums_of_prior(self, K: int) -> Array:
+        a, b = self._hyperparameters(K, "a", "b")
+        return np.concatenate([b - 1, a - 1], axis=1)
 
     def sample(self, labels: NDArray[np.intp], rng: np.random.Generator, given: Array | None = None) -> Array:
         return rng.geometric(self.of_column(self.probability, labels)).astype(np.float64) - (1 - self.first)

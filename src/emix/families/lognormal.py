@@ -16,6 +16,7 @@ from emix.block import Array, Schema, Summary
 from emix.families.base import Binding, Parameter, Support
 from emix.families.columnwise import by_column
 from emix.families.normal import LocationScaleFamily, positive_or_one
+from emix.families.priors import NormalInverseGammaPrior
 from emix.kernels.tiles import LOGARITHM
 from emix.spaces import POSITIVE, REAL
 
@@ -32,11 +33,15 @@ class LogNormal(LocationScaleFamily):
         Variance of log x; divisor n.
     variance_floor : float, default=0.0
         Least log variance of a component, as a share of the whole column's; as for `Normal`.
+    prior : NormalInverseGammaPrior or True, optional
+        Of log mean and log variance: estimates are then the mode of their joint posterior density. True takes the
+        prior's defaults.
     """
 
     log_mean: Parameter = None
     log_variance: Parameter = None
     variance_floor: float = 0.0
+    prior: NormalInverseGammaPrior | None = None
 
     name = "lognormal"
     spaces = {"log_mean": REAL, "log_variance": POSITIVE}

@@ -17,6 +17,7 @@ from scipy.special import gammaln
 from emix.block import Array, safe_log
 from emix.errors import ModelError
 from emix.families.base import Family, Parameter, Support, Work, share
+from emix.families.priors import DirichletPrior
 from emix.kernels.tiles import VALUES, Tile
 from emix.spaces import SIMPLEX
 
@@ -29,11 +30,15 @@ class Multinomial(Family):
     ----------
     probabilities : array-like of shape (K, d), optional
         Of each column; rows sum to 1.
+    prior : DirichletPrior, optional
+        Of the probabilities: estimates are then posterior modes, (sum of x_c + concentration - 1) / their sum.
     """
 
     probabilities: Parameter = None
+    prior: DirichletPrior | None = None
 
     name = "multinomial"
+    prior_kind = DirichletPrior
     spaces = {"probabilities": SIMPLEX}
     support = Support("whole numbers >= 0", lower=0, is_whole=True, min_columns=2, missing_is_joint=True)
 
@@ -66,6 +71,12 @@ class Multinomial(Family):
 
     def _maximize(self, expected: Array) -> Self:
         return self.estimated(probabilities=share(expected, expected.sum(axis=1, keepdims=True), self.probabilities))
+
+    def _prior_columns(self) -> int:
+        return 1
+
+    def _sums_of_prior(self, K: int) -> Array:
+        return np.asarray(self._prior.of_columns(self.columns, K) - 1)
 
     def sample(self, labels: NDArray[np.intp], rng: np.random.Generator, given: Array | None = None) -> Array:
         """`given` (n, 1) holds the total of each row."""

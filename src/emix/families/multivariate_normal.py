@@ -10,7 +10,7 @@ Recognition 28, 781-793.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Self
@@ -42,7 +42,7 @@ from emix.families.patterns import (
     pairs,
     sum_by_pattern,
 )
-from emix.families.prior import COMMON, POSSIBLE, ConjugatePrior
+from emix.families.priors import COMMON, POSSIBLE, ConjugatePrior
 from emix.families.structures import FactorAnalytic, Structure, structure
 from emix.families.structures.uniquenesses import LEAST
 from emix.kernels.tiles import PRODUCTS, SQUARES, Tile
@@ -92,17 +92,13 @@ class MultivariateNormal(Family):
     name = "multivariate_normal"
     takes_noise = True
     groups_by_pattern = True
+    prior_kind = ConjugatePrior
     spaces = {"mean": MeanSpace(), "covariance": CovarianceSpace()}
 
     def __post_init__(self) -> None:
         chosen = structure(self.structure)
         if isinstance(self.structure, Structure):
             object.__setattr__(self, "structure", chosen.name)
-        prior: Any = self.prior
-        if prior is True or isinstance(prior, Mapping):  # as text and files have it
-            object.__setattr__(self, "prior", ConjugatePrior(**({} if prior is True else prior)))
-        elif prior is not None and not isinstance(prior, ConjugatePrior):
-            raise ModelError.argument(name="prior", requirement="a ConjugatePrior, True or None", found=prior)
         for name in ("added_variance", "variance_floor"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < np.inf:
@@ -143,6 +139,8 @@ class MultivariateNormal(Family):
 
     def _check_columns(self) -> None:
         d = len(self.columns)
+        if isinstance(self._structure, FactorAnalytic):
+            self._structure.check_columns(d)
         if self.prior is not None:
             self.prior.check_columns(d)
         for name, value in self.parameters.items():

@@ -192,6 +192,15 @@ class NegativeBinomial(Family):
     def coordinates(self, x: Array) -> Array:
         return np.asarray(2 * np.arcsinh(np.sqrt(x)))  # Anscombe: variance about 1 at a size of 1, whatever the mean
 
+    def remarks(self) -> tuple[tuple[int, str], ...]:
+        if "size" in self.fixed:
+            return ()
+        largest = np.array([max(float(values[-1]), 1.0) for values in self.values()])
+        is_poisson = (by_column(self.size) >= MOST * largest) & (by_column(self.mean) > 0)
+        text = "ended at the bound of the size of '{}': its counts vary no more than a Poisson's. "
+        remedy = "Use Poisson." if is_poisson.all() else "Its size says nothing beyond that."
+        return tuple((int(k), text.format(self.columns[j]) + remedy) for k, j in np.argwhere(is_poisson))
+
     def _work(self, expected: Array) -> tuple[Work, ...]:
         fitted, lines = self.maximize(expected), []
         for j, (c, table) in enumerate(zip(self.columns, self._tables(expected), strict=True)):
@@ -296,11 +305,8 @@ def size_beside(mean: Array, table: Table, least: Array, most: Array) -> Array:
         if (np.abs(new - t) <= 1e-11).all():
             return np.where(at_most, most, np.where(at_least, least, np.exp(new)))
         t = new
-    raise RootNotFoundError(
-        f"the size of a negative binomial did not converge in {MAX_NEWTON} safeguarded Newton steps "
-        f"(means: {mean.tolist()}, last: {np.exp(t).tolist()}).\n"
-        f"  This is a defect of emix: please report it with these numbers."
-    )
+    found = {"means": mean, "last": np.exp(t)}
+    raise RootNotFoundError.newton(what="the size of a negative binomial", max_steps=MAX_NEWTON, found=found)
 
 
 def _derivative(size: Array, m: Array, table: Table) -> tuple[Array, Array]:

@@ -15,10 +15,11 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from emix.block import Array, Schema, Summary
+from emix.block import Array, Schema, Summary, updated
 from emix.errors import DegenerateError, ModelError
-from emix.families.base import RESOLUTION, VARIANCE_FLOOR, Binding, Parameter, Support, Work
+from emix.families.base import RESOLUTION, VARIANCE_FLOOR, WITH_PRIOR, Binding, Family, Parameter, Support, Work
 from emix.families.columnwise import ColumnwiseFamily, by_column
+from emix.families.priors import NormalInverseGammaPrior
 from emix.kernels.tiles import PLAIN, SQUARES, Tile
 from emix.spaces import POSITIVE, REAL
 
@@ -29,6 +30,7 @@ class LocationScaleFamily(ColumnwiseFamily):
     """What the normal and the log-normal share: a mean and a variance of y = (u - pivot) / scale, u = x or log x."""
 
     n_statistics = 2
+    prior_kind = NormalInverseGammaPrior
     _mean_name = "mean"
     _variance_name = "variance"
     _coordinate = PLAIN
@@ -89,6 +91,8 @@ class LocationScaleFamily(ColumnwiseFamily):
             v = second - m * m
             values[self._mean_name] = pivot + scale * m
         if self._variance_name not in self.fixed:
+            if self._prior is not None:
+                v = v * (observed / (observed + self._extra_rows(len(v))))
             if self.binding is not None and self.binding.is_own and (scale > RESOLUTION * np.abs(pivot)).all():
                 v = np.maximum(v, VARIANCE_FLOOR)
             v = np.maximum(v, self.variance_floor)  # the likelihood falls from its only maximum on: the constrained one
@@ -102,6 +106,51 @@ class LocationScaleFamily(ColumnwiseFamily):
                 )
             values[self._variance_name] = scale**2 * v
         return values
+
+    # -- the prior: `shrinkage` rows at its mean, 2 x `scale` of squares, and a larger divisor of the variance ---------
+
+    def _resolved(self, K: int) -> NormalInverseGammaPrior:
+        """The prior with its defaults, which are those of the whole columns."""
+        pivot, scale = self._about()
+        prior: NormalInverseGammaPrior = self._prior.resolved(K, pivot, scale**2)
+        return prior
+
+    def _sums_of_prior(self, K: int) -> Array:
+        (pivot, scale), prior, d = self._about(), self._resolved(K), len(self.columns)
+        rows, y = prior.values("shrinkage", K, d), (prior.values("mean", K, d) - pivot) / scale
+        squares = rows * y * y + 2 * prior.values("scale", K, d) / scale**2
+        return np.concatenate([rows * y, squares, rows], axis=1)
+
+    def check_prior(self, K: int) -> None:
+        super().check_prior(K)
+        if self._prior is not None and self.binding is not None:
+            self._extra_rows(K)
+
+    def _extra_rows(self, K: int) -> Array:
+        """(K, d) by how much the divisor of the variance exceeds the observed and the prior's rows."""
+        shape, rows = self._hyperparameters(K, "shape", "shrinkage")
+        return np.asarray(2 * shape + 3 - rows)
+
+    def _log_prior_terms(self) -> Array:
+        if not self.has_prior:
+            return np.zeros(0)
+        mean, v = (by_column(getattr(self, name)) for name in (self._mean_name, self._variance_name))
+        K, d = v.shape
+        prior = self._resolved(K)
+        at, rows, shape, scale = (prior.values(name, K, d) for name in ("mean", "shrinkage", "shape", "scale"))
+        return np.stack([-(shape + 1.5) * np.log(v), -scale / v, -0.5 * rows * (mean - at) ** 2 / v])
+
+    def reordered(self, order: NDArray[np.intp]) -> Self:
+        if self._prior is None or self.n_components is None or self.binding is None:
+            return super().reordered(order)
+        resolved = updated(self, prior=self._resolved(self.n_components))  # its defaults know K
+        return super(LocationScaleFamily, resolved).reordered(order)
+
+    def work(self, expected: Array) -> tuple[Work, ...]:
+        if self._prior is None or self.fixed.issuperset(self.spaces):
+            return super().work(expected)
+        lines = Family._work(self, expected)
+        return tuple(replace(line, text=f"mode of the posterior, {WITH_PRIOR}") for line in lines)
 
     def _moments_of_fixed_mean(self) -> Array:
         pivot, scale = self._about()
@@ -156,11 +205,14 @@ class Normal(LocationScaleFamily):
     variance_floor : float, default=0.0
         Least variance of a component, as a share of the whole column's. The M-step is then the constrained maximum;
         with 0 a component whose variance runs to 0 ends its start.
+    prior : NormalInverseGammaPrior or True, optional
+        Of mean and variance: estimates are then the mode of their joint posterior density. True takes its defaults.
     """
 
     mean: Parameter = None
     variance: Parameter = None
     variance_floor: float = 0.0
+    prior: NormalInverseGammaPrior | None = None
 
     name = "normal"
     takes_noise = True

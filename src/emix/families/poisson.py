@@ -15,6 +15,7 @@ from scipy.special import gammaln
 from emix.block import Array, safe_log
 from emix.families.base import Parameter, Support, Work
 from emix.families.columnwise import ColumnwiseFamily, by_column
+from emix.families.priors import GammaPrior
 from emix.kernels.tiles import VALUES, Tile
 from emix.spaces import NONNEGATIVE
 
@@ -27,13 +28,17 @@ class Poisson(ColumnwiseFamily):
     ----------
     rate : array-like of shape (K,) or (K, d), optional
         Expected count per row. 0 is allowed: only counts of 0 are then possible.
+    prior : GammaPrior, optional
+        Of the rate: estimates are then posterior modes, (sum of x + shape - 1) / (rows + rate).
     """
 
     rate: Parameter = None
+    prior: GammaPrior | None = None
 
     name = "poisson"
     spaces = {"rate": NONNEGATIVE}
     n_statistics = 1
+    prior_kind = GammaPrior
     support = Support("whole numbers >= 0", lower=0, is_whole=True)
 
     @property
@@ -53,6 +58,10 @@ class Poisson(ColumnwiseFamily):
 
     def cell_maximize(self, expected: Array, observed: Array) -> dict[str, Array]:
         return {"rate": expected[:, 0] / observed}
+
+    def _sums_of_prior(self, K: int) -> Array:
+        shape, rate = self._hyperparameters(K, "shape", "rate")
+        return np.concatenate([shape - 1, rate], axis=1)
 
     def log_base_measure(self, x: Array) -> Array:
         return np.asarray(-gammaln(np.where(np.isnan(x), 0.0, x) + 1).sum(axis=1))

@@ -27,7 +27,7 @@ from scipy.special import betaln, digamma, gammaln
 from emix.block import Array, Schema, Summary, updated
 from emix.errors import DegenerateError, ModelError
 from emix.families.base import Binding, Family, Parameter, Support, Work
-from emix.families.gamma import shape_from_gap
+from emix.families.digammas import shape_from_gap
 from emix.families.multivariate_normal import MultivariateNormal
 from emix.families.normal import positive_or_one
 from emix.spaces import POSITIVE, Space
@@ -253,6 +253,14 @@ class StudentT(Family):
             text = f"log(v / 2) - digamma(v / 2) = {right} - mean of log u"
             lines.append(Work("degrees_of_freedom", fitted.degrees_of_freedom, text))
         return tuple(lines)
+
+    def remarks(self) -> tuple[tuple[int, str], ...]:
+        if "degrees_of_freedom" in self.fixed:
+            return ()
+        text = f"ended at the bound of {MOST:g} degrees of freedom: it is as good as normal. "
+        is_all = bool((self.degrees_of_freedom >= MOST).all())
+        remedy = "Use MultivariateNormal." if is_all else "Its degrees of freedom say nothing beyond that."
+        return tuple((int(k), text + remedy) for k in np.flatnonzero(self.degrees_of_freedom >= MOST))
 
     def narrowness(self) -> tuple[Array, tuple[str, ...]]:
         return self._normal.narrowness()

@@ -120,7 +120,5 @@ def rate_from_excess(excess: Array) -> Array:
             # an excess below 0 is an extrapolated sum that no rows can have: NaN, which the space of the rate refuses
             return np.where(is_positive, new, np.where(excess == 0, 0.0, np.nan))
         rate = new
-    raise RootNotFoundError(
-        f"the rate of a truncated Poisson did not converge in {MAX_NEWTON} safeguarded Newton steps "
-        f"(mean minus 1: {excess.tolist()}).\n  This is a defect of emix: please report it with these numbers."
-    )
+    numbers = {"mean minus 1": excess}
+    raise RootNotFoundError.newton(what="the rate of a truncated Poisson", max_steps=MAX_NEWTON, found=numbers)

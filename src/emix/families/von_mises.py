@@ -32,6 +32,9 @@ ASYMPTOTIC = 30.0
 """Above this concentration 1 - I1 / I0 is summed from the asymptotic series of both: the difference would lose digits.
 Its 20th term is 1e-17 of the first there."""
 
+FAR = 4 * np.pi
+"""Radians beyond which whole turns are taken off an angle before anything else."""
+
 RESOLVED = 1e-8
 """Radians: below this spread a cosine is 1 to all its digits, and the sums know the angles no better."""
 
@@ -77,6 +80,7 @@ class VonMises(ColumnwiseFamily):
     def bind(self, schema: Schema, summary: Summary) -> Self:
         pivot = np.where(np.isfinite(summary.mean), summary.mean, 0.0)
         spread = np.sqrt(positive_or_one(summary.variance)) * self._radians
+        pivot = self._turned_back(pivot)
         return self._bound(Binding(schema, pivot, np.minimum(spread, np.pi / np.sqrt(3))))  # of the uniform circle
 
     @property
@@ -89,8 +93,21 @@ class VonMises(ColumnwiseFamily):
 
     def _from_pivot(self, angle: Array) -> Array:
         """In radians; whole turns are taken off before degrees are converted, which is exact."""
-        step = angle - self._about()[0]
+        step = self._turned_back(angle) - self._about()[0]
         return step if self.unit == "radians" else np.fmod(step, 360.0) * self._radians
+
+    def _turned_back(self, angle: Array) -> Array:
+        """Without whole turns where there are many: at 1e8 radians a difference of angles keeps eight digits only.
+
+        Sine and cosine know pi to all digits that it takes; angle - turns x 2 pi in floating point does not.
+        """
+        if self.unit == "degrees":
+            return np.fmod(angle, 360.0)
+        is_far = np.abs(angle) > FAR
+        if not is_far.any():
+            return angle
+        far = np.where(is_far, angle, 0.0)
+        return np.where(is_far, np.arctan2(np.sin(far), np.cos(far)), angle)
 
     @property
     def can_be_centred(self) -> bool:
@@ -101,7 +118,8 @@ class VonMises(ColumnwiseFamily):
             return self
         direction, k = by_column(self.direction)[0], by_column(self.concentration)[0]
         spread = 1 / np.sqrt(np.maximum(k, 3 / np.pi**2))
-        return replace(self, binding=Binding(self.binding.schema, direction, spread, is_own=True))
+        own = Binding(self.binding.schema, self._turned_back(direction), spread, is_own=True)
+        return replace(self, binding=own)
 
     @property
     def statistic_names(self) -> tuple[str, ...]:
@@ -194,6 +212,11 @@ class VonMises(ColumnwiseFamily):
                 lines.append(Work("concentration", value, f"I1(k) / I0(k) = {what} of {c}"))
         return tuple(lines)
 
+    def boundary_noise(self) -> float:
+        """A difference of angles is rounded by eps of a turn, k times their spread of 1 / sqrt(k) in a log-density."""
+        by_row = np.sqrt(by_column(self.concentration)).sum(axis=1)
+        return 2 * np.pi * float(np.finfo(np.float64).eps) * float(by_row.max())
+
     def narrowness(self) -> tuple[Array, tuple[str, ...]]:
         return 1 / np.maximum(by_column(self.concentration), 3 / np.pi**2) / self._about()[1] ** 2, self.columns
 
@@ -221,10 +244,8 @@ def concentration_from_length(length: Array, gap: Array) -> Array:
         if (np.abs(new - k) <= 1e-13 * k).all():
             return np.asarray(new)
         k = new
-    raise RootNotFoundError(
-        f"the von Mises concentration did not converge in {MAX_NEWTON} safeguarded Newton steps (mean resultant "
-        f"length: {np.asarray(length).tolist()}).\n  This is a defect of emix: please report it with these numbers."
-    )
+    found = {"mean resultant length": length}
+    raise RootNotFoundError.newton(what="the von Mises concentration", max_steps=MAX_NEWTON, found=found)
 
 
 def _gap(k: Array) -> Array:

@@ -174,8 +174,5 @@ def rate_beside(z: Array, zeros: Array, positive: Array, total: Array) -> Array:
             best = np.take_along_axis(new, value.argmax(axis=0)[None], axis=0)[0]
             return np.where(is_free, np.exp(best), 0.0)
         t = new
-    raise RootNotFoundError(
-        f"the rate beside a fixed probability of a structural zero did not converge in {MAX_NEWTON} safeguarded Newton "
-        f"steps (sum, zeros: {total.tolist()}, {zeros.tolist()}).\n"
-        f"  This is a defect of emix: please report it with these numbers."
-    )
+    what, numbers = "the rate beside a fixed probability of a structural zero", {"sum": total, "zeros": zeros}
+    raise RootNotFoundError.newton(what=what, max_steps=MAX_NEWTON, found=numbers)

@@ -38,6 +38,7 @@ def advice(run: EMResult, starts: list[StartRecord], source: InMemorySource) -> 
     model: Mixture = run.model
     S = run.expectation.statistics
     found = [*_empty(model, S, source.n_rows), *_collapsed(model, S, source), *_disagreement(run, starts)]
+    found += [f"component {name_of(model, k)} {text}" for k, text in model.family.remarks()]
     if not isinstance(model, CentredMixture):  # whose components lie far apart, or are narrow
         found[:0] = _equal(model, S)
     found[:0] = _unidentified(model, source)
@@ -185,11 +186,11 @@ def _disagreement(run: EMResult, starts: list[StartRecord]) -> list[str]:
     ended = [start for start in starts if start.stop_reason.converged]
     if len(ended) < 2:
         return []
-    best = max(start.log_likelihood for start in ended)
-    far = [start for start in ended if best - start.log_likelihood > 0.01]
+    best = max(start.log_likelihood + start.log_prior for start in ended)
+    far = [start for start in ended if best - start.log_likelihood - start.log_prior > 0.01]
     if not far:
         return []
-    worst = min(start.log_likelihood for start in far)
+    worst = min(start.log_likelihood + start.log_prior for start in far)
     alone = len(ended) - len(far) == 1
     return [
         f"the starts disagree on the optimum: {len(far)} of {len(ended)} that ran to the end stopped lower, by up to "

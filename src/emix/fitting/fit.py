@@ -151,6 +151,9 @@ def fit(
         model = _with_prior(model, source)
         sample = source.sample(SAMPLE_ROWS, seed) if is_seeded(model, start) else source
         starts = make_starts(model, rows, sample, table, start, n_init=n_init, seed=seed)
+        for one in starts:
+            if one.model is not None and model.has_prior:
+                one.model.check_start()
         if isinstance(source, SparseSource):  # a sample lacks many columns: what it leads to forbids the other rows
             sample = source
     try:
@@ -283,7 +286,7 @@ def _run(
         for i, one in enumerate(runs)
         if one is not None and (one.stop_reason is rule.at_limit or (is_sampled and _has_ended(one)))
     }
-    ranking = sorted(unfinished, key=lambda i: -unfinished[i].log_likelihood)
+    ranking = sorted(unfinished, key=lambda i: -unfinished[i].objective)
     n_best = 1 if is_sampled else -(-len(starts) // CONTINUED_SHARE)
     for i in unfinished:
         message = f"on a sample of {sample.n_rows:,} distinct rows" if is_sampled else ""
@@ -335,9 +338,8 @@ def _result(
             records.append(StartRecord(i, start.method, -np.inf, StopReason.DEGENERATE, 0, start.message))
         else:
             last = run.history[-1]
-            records.append(
-                StartRecord(i, start.method, run.log_likelihood, run.stop_reason, last.iteration, run.message)
-            )
+            values = (i, start.method, run.log_likelihood, run.stop_reason, last.iteration, run.message)
+            records.append(StartRecord(*values, log_prior=run.objective - run.log_likelihood))
     ended = [run for run in runs if run is not None and _has_ended(run)]
     if not ended:
         first = next(record.message for record in records if record.message)
@@ -355,6 +357,7 @@ def _result(
         starts=records,
         seed=seed,
         is_monotone=best.is_monotone,
+        log_prior=best.model.log_prior() if is_mixture and best.model.has_prior else None,
     )
     if best.stop_reason is StopReason.MAX_ITER:
         warn(
@@ -368,10 +371,10 @@ def _result(
 
 
 def _best(runs: list[EMResult]) -> EMResult:
-    """The first of the runs with the highest log-likelihood: rounding does not choose between starts that agree."""
-    highest = max(runs, key=lambda run: run.log_likelihood)
+    """The first of the runs with the highest objective: rounding does not choose between starts that agree."""
+    highest = max(runs, key=lambda run: run.objective)
     noise = TIE * highest.history[-1].noise
-    return next(run for run in runs if run.log_likelihood >= highest.log_likelihood - noise)
+    return next(run for run in runs if run.objective >= highest.objective - noise)
 
 
 def acceleration(accelerate: bool | str) -> Callable[[], Accelerator] | None:

@@ -148,7 +148,7 @@ def _from_array(model: Mixture, source: InMemorySource, table: Table, start: Any
     try:
         known = read_labels(start, n_components=K, n_rows=table.n_rows, table=table)
     except DataError as error:
-        raise DataError(f"start: {error}") from error
+        raise DataError.in_start(error) from error
     if source.rows is not None:
         known = known.take(source.rows)
     if known.q is not None:

@@ -95,8 +95,6 @@ def of_columns(family: Family, keep: list[int]) -> Family:
         values = {"mean": family.mean[:, keep], _matrix_name(family): _matrix(family)[square]}
         if family.structure not in CLOSED:
             values["structure"] = "full"
-        if "prior" in family.options:  # of all columns, and of no use to parameters that are not estimated
-            values["prior"] = None
     elif isinstance(family, Categorical):
         values = {"probabilities": [family.tables[j] for j in keep]}
     elif isinstance(family, ColumnwiseFamily | Bernoulli | NegativeBinomial):
@@ -106,6 +104,8 @@ def of_columns(family: Family, keep: list[int]) -> Family:
         raise ModelError.argument(
             name="model", requirement="a family whose columns can be taken apart", found=family.name
         )
+    if "prior" in family.options:  # of all columns, and of no use to parameters that are not estimated
+        values["prior"] = None
     return replace(family, binding=None, **values)
 
 

@@ -28,10 +28,14 @@ class IndependentDraws:
         p(z = k); they sum to 1.
     is_fixed : bool, default=False
         `maximize` leaves them as they are.
+    pseudo_counts : ndarray of shape (K,), optional
+        Rows that a Dirichlet prior adds to each expected count, its concentration - 1: `maximize` then returns the
+        posterior mode.
     """
 
     mixing_proportions: Any
     is_fixed: bool = False
+    pseudo_counts: Any = None
 
     def __post_init__(self) -> None:
         """Turn lists into a read-only array and check it."""
@@ -45,9 +49,9 @@ class IndependentDraws:
         object.__setattr__(self, "mixing_proportions", p)
 
     @classmethod
-    def equal(cls, n_components: int) -> Self:
+    def equal(cls, n_components: int, pseudo_counts: Array | None = None) -> Self:
         """All components equally likely."""
-        return cls(np.full(n_components, 1 / n_components))
+        return cls(np.full(n_components, 1 / n_components), pseudo_counts=pseudo_counts)
 
     @property
     def n_components(self) -> int:
@@ -68,10 +72,18 @@ class IndependentDraws:
         """
         if self.is_fixed:
             return self
+        if self.pseudo_counts is not None:
+            counts = counts + self.pseudo_counts
         p = counts / counts.sum()
         if not (p >= 0).all():
             raise _no_proportions(counts)
         return updated(self, mixing_proportions=p)
+
+    def log_prior(self) -> float:
+        """Log density under the prior, in nats, up to a constant; 0 without one, or where nothing is estimated."""
+        if self.pseudo_counts is None or self.is_fixed:
+            return 0.0
+        return float(self.pseudo_counts @ self.coefficients())
 
     def sample(self, n: int, rng: np.random.Generator) -> NDArray[np.intp]:
         """Draw n components."""

@@ -102,6 +102,8 @@ def print_summary(console: Console, summary: dict[str, Any], sentence: str) -> N
     table.add_column("")
     table.add_column("", justify="right")
     table.add_row("log-likelihood", f"{summary['log_likelihood']:,.6f}")
+    if summary.get("log_prior") is not None:
+        table.add_row("log prior (estimates are posterior modes)", f"{summary['log_prior']:,.6f}")
     table.add_row("free parameters", str(summary["n_free_parameters"]))
     for name in ("aic", "bic", "icl"):
         table.add_row(name.upper() + " (smaller is better)" * (name == "aic"), f"{summary[name]:,.4f}")

@@ -84,10 +84,7 @@ class Problem:
             if is_last:
                 return new_L, new_x
             L, x, value = new_L, new_x, reached
-        raise RootNotFoundError(
-            f"the common loadings of {q} factors did not converge in {MAX_STEPS} safeguarded Newton steps "
-            f"(still to gain: {gain:.3g}).\n  This is a defect of emix: please report it with these numbers."
-        )
+        raise RootNotFoundError.newton_gain(what=f"the common loadings of {q} factors", max_steps=MAX_STEPS, gain=gain)
 
     def _whitened(self, L: Array, x: Array) -> tuple[Array, Array, Array, Array, Array]:
         """In columns of unit uniqueness, B B' = S: P, P B, P Z, Z' P B, and log |I + Z' Z|; all (K, ...).

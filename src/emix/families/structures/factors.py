@@ -33,8 +33,9 @@ class FactorAnalytic(Structure):
     Parameters
     ----------
     n_factors : int
-        q, fewer than the columns. Above (d - q)^2 = d + q loadings and uniquenesses are not unique, though their
-        covariance is; `n_free` still counts them all.
+        q, at most d + 1/2 - sqrt(2 d + 1/4) for d columns (Ledermann 1937): 1 for 3 columns, 2 for 5, 3 for 6, 6 for
+        10. Beyond that a component would have more loadings and uniquenesses than a covariance has entries. With
+        uniquenesses alone tied, K components have K covariances to tell them from, and the bound is larger.
     tied : frozenset of str, optional
         What all components share: {'loadings'}, {'uniquenesses'} or both.
     """
@@ -63,6 +64,8 @@ class FactorAnalytic(Structure):
         """
         K, d = scatter.shape[:2]
         self._check(d)
+        if self.tied == {"uniquenesses"}:
+            self.check_columns(d, K)
         if self.tied == PARTS:
             pooled = scatter.sum(axis=0, keepdims=True)
             once = None if previous is None else previous[:1]
@@ -86,8 +89,21 @@ class FactorAnalytic(Structure):
 
     def _check(self, d: int) -> None:
         if self.n_factors >= d:
-            requirement = f"fewer factors than the {d} columns"
-            raise ModelError.argument(name="n_factors", requirement=requirement, found=self.n_factors)
+            raise ModelError.too_many_factors(found=self.n_factors, most=self._most_factors(d, None), n_columns=d)
+
+    def check_columns(self, d: int, K: int | None = None) -> None:
+        """Raise a `ModelError` if d columns and K components (any number, if None) cannot tell so many factors."""
+        most = self._most_factors(d, K)
+        if self.n_factors > most:
+            raise ModelError.too_many_factors(found=self.n_factors, most=most, n_columns=d)
+
+    def _most_factors(self, d: int, K: int | None) -> int:
+        """How many factors leave no more free parameters than the covariances have entries."""
+        if self.tied == {"uniquenesses"} and K is None:
+            return d - 1
+        n_sets = K if self.tied == {"uniquenesses"} and K is not None else 1
+        entries = n_sets * d * (d + 1) // 2
+        return max((q for q in range(1, d) if n_sets * (d * q - q * (q - 1) // 2) + d <= entries), default=0)
 
     def _standardised(self, scatter: Array, count: Array) -> tuple[Array, Array]:
         """Units (K, d), and covariances in them: everything here is free of scale."""

@@ -149,10 +149,7 @@ def _descended(problem: Problem, D: Array) -> Place:
                 return _orthogonal(problem, place.D)
             break
         place = new
-    raise RootNotFoundError(
-        f"the common orientation did not converge in {MAX_STEPS} Newton steps "
-        f"(still to gain: {gain:.3g}).\n  This is a defect of emix: please report it with these numbers."
-    )
+    raise RootNotFoundError.newton_gain(what="the common orientation", max_steps=MAX_STEPS, gain=gain)
 
 
 def _orthogonal(problem: Problem, D: Array) -> Place:

@@ -22,6 +22,8 @@ MAX_HALVINGS = 60
 LONGEST = 8.0
 """A step moves no log volume by more than this: far away, where g is nearly linear, the curvature promises nonsense."""
 
+NEAR = 1e-4
+"""A step in log volumes that changes the curvature by a share as small: Newton's method converges from there."""
 FARTHEST = 200.0
 """Log volumes this far apart end the iteration, and so does curvature below 0, which is rounding in an M that is
 singular to all digits: with scatter of low rank the criterion may have no bound. The result is as good as singular."""
@@ -129,11 +131,9 @@ def _volumes(log_det: Callable[[Array], Slopes], count: Array, d: int, a: Array)
             new = a - size * step
             log_part, slope, curvature = log_det(new)
             reached = d * float(count @ new) + log_part
-            if reached <= value - 0.1 * size * gain + 1e-15 * abs(value):
+            is_near = float(np.abs(step).max()) < NEAR  # its gain drowns in the rounding of a determinant
+            if is_near or reached <= value - 0.1 * size * gain + 1e-15 * abs(value):
                 break
             size /= 2
         a, value = new, reached
-    raise RootNotFoundError(
-        f"the volumes of proportional covariances did not converge in {MAX_STEPS} safeguarded Newton steps "
-        f"(still to gain: {gain:.3g}).\n  This is a defect of emix: please report it with these numbers."
-    )
+    raise RootNotFoundError.newton_gain(what="the volumes of proportional covariances", max_steps=MAX_STEPS, gain=gain)

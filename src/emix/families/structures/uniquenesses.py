@@ -67,10 +67,8 @@ def fitted_uniquenesses(
         x, value, gradient, curvature = new, reached, slopes, bends
         if is_done.all():
             return np.repeat(np.exp(x), K if is_tied else 1, axis=0)
-    raise RootNotFoundError(
-        f"the uniquenesses of {n_factors} factors did not converge in {MAX_STEPS} safeguarded Newton steps "
-        f"(still to gain: {gain.max():.3g}).\n  This is a defect of emix: please report it with these numbers."
-    )
+    what = f"the uniquenesses of {n_factors} factors"
+    raise RootNotFoundError.newton_gain(what=what, max_steps=MAX_STEPS, gain=gain.max())
 
 
 def loadings(S: Array, psi: Array, n_factors: int) -> Array:

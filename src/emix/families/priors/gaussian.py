@@ -16,6 +16,7 @@ import numpy as np
 
 from emix.block import Array
 from emix.errors import ModelError
+from emix.families.priors.base import Prior, as_tuples
 
 COMMON = ("EII", "EEI", "EEE")
 POSSIBLE = (*COMMON, "VII", "VVI", "VVV")
@@ -23,7 +24,7 @@ POSSIBLE = (*COMMON, "VII", "VVI", "VVV")
 
 
 @dataclass(frozen=True, repr=False)
-class ConjugatePrior:
+class ConjugatePrior(Prior):
     """Prior of means and covariances of Gaussian components.
 
     Parameters
@@ -42,6 +43,8 @@ class ConjugatePrior:
     mean: Any = None
     dof: float | None = None
     scale: Any = None
+
+    word = "conjugate"
 
     def __post_init__(self) -> None:
         """Turn lists into tuples of numbers, so that priors can be compared and written, and check them."""
@@ -63,7 +66,7 @@ class ConjugatePrior:
             is_symmetric = n_dimensions == 1 or bool((np.abs(array - array.T) <= 1e-8 * np.abs(array)).all())
             if array.ndim != n_dimensions or not np.isfinite(array).all() or not is_symmetric:
                 raise ModelError.argument(name=f"prior {name}", requirement=requirement, found=value)
-            object.__setattr__(self, name, _as_tuples(array))
+            object.__setattr__(self, name, as_tuples(array))
 
     def __repr__(self) -> str:
         """What is given, arrays by their shape: `ConjugatePrior(shrinkage=0.01, dof=4.0, scale=2 x 2)`."""
@@ -120,10 +123,6 @@ class ConjugatePrior:
         of_means = -0.5 * (log_det + self.shrinkage * np.einsum("ki,kij,kj->k", off, P, off)).sum()
         each = -0.5 * (exponent * log_det + np.trace(P @ scale, axis1=1, axis2=2))
         return float(of_means + (each[0] if structure in COMMON else each.sum()))
-
-
-def _as_tuples(array: Array) -> Any:
-    return tuple(_as_tuples(row) for row in array) if array.ndim > 1 else tuple(float(value) for value in array)
 
 
 def _is_number(value: Any) -> bool:
