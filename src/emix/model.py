@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emix.block import Array, Chunk, Expectation, Schema, Summary, updated
+from emix.constraints import Constraint, parse_constraint
 from emix.errors import ModelError
 from emix.expectation import ExpectingMixture
 from emix.families import Family, Work
@@ -65,6 +66,11 @@ class Mixture(ExpectingMixture):
     fixed : collection of str, default=()
         Parameters that a fit leaves as they are: `{"mixing_proportions"}`, or a parameter of the family by name. The
         M-step is then the constrained maximum and `n_free_parameters` follows.
+    constraints : sequence of str, default=()
+        On single entries, one text each: `"sd tied"`, `"mean[0] = 0"`, `"mean[0] = mean[1]"`, `"mean[1] fixed"` (at its
+        value in the start), `"0.1 <= mixing_proportions[1]"`. The indices are COMPONENT, COLUMN, LEVEL, where there are
+        several; components are numbers from 0, or names. The M-step is then the constrained maximum; what is held or
+        tied is not counted by `n_free_parameters`, an active bound is.
     component_names : sequence of str, optional
         Names for the components, where labels gave them names.
     noise : bool or float, default=False
@@ -97,6 +103,7 @@ class Mixture(ExpectingMixture):
     prior_rows: float = 0.0
     prior_statistics: Any = None
     """(D,) mean statistics of the rows of a fit, which the prior is made of; set by `with_prior_of`."""
+    constraints: Any = ()
 
     def __post_init__(self) -> None:
         """Settle K, equal proportions where none are given, and who holds what fixed."""
@@ -127,10 +134,15 @@ class Mixture(ExpectingMixture):
                 raise ModelError.unknown_fixed(found=name, available=available)
         object.__setattr__(self, "fixed", fixed)
         object.__setattr__(self, "family", self.family.with_fixed(fixed & set(self.family.spaces)))
+        self._settle_constraints(K)
         if self.mixing_proportions is None and (self.family.is_fitted or "mixing_proportions" in fixed):
-            object.__setattr__(self, "mixing_proportions", np.full(self.latent_size, 1 / self.latent_size))
+            equal = IndependentDraws.possible(self.latent_size, self._latent_constraints)
+            object.__setattr__(self, "mixing_proportions", equal.mixing_proportions)
         if self.mixing_proportions is not None:
             object.__setattr__(self, "mixing_proportions", self.latent.mixing_proportions)
+            held = iter(self.latent.checked())
+            own = (next(held) if one.parameter == "mixing_proportions" else one for one in self.constraints)
+            object.__setattr__(self, "constraints", tuple(own))
         if self.component_names is not None and len(self.component_names) != self.latent_size:
             requirement = f"{self.latent_size} names, one per component"
             raise ModelError.argument(name="component_names", requirement=requirement, found=self.component_names)
@@ -138,12 +150,24 @@ class Mixture(ExpectingMixture):
             if getattr(self.family, name) is None:
                 raise ModelError.fixed_without_value(name)
 
+    def _settle_constraints(self, K: int) -> None:
+        """Read the texts, and give the family those that are its own."""
+        given = (self.constraints,) if isinstance(self.constraints, str | Constraint) else self.constraints
+        parsed = tuple(parse_constraint(one).named(self.component_names) for one in given)
+        object.__setattr__(self, "constraints", parsed)
+        own = [one for one in parsed if one.parameter != "mixing_proportions"]
+        object.__setattr__(self, "family", self.family.with_constraints(own, K))
+
+    @property
+    def _latent_constraints(self) -> tuple[Constraint, ...]:
+        return tuple(one for one in self.constraints if one.parameter == "mixing_proportions")
+
     @cached_property
     def latent(self) -> IndependentDraws:
         """p(z)."""
         if self.mixing_proportions is None:
             raise ModelError.not_fitted("This mixture")
-        return IndependentDraws(self.mixing_proportions, "mixing_proportions" in self.fixed)
+        return IndependentDraws(self.mixing_proportions, "mixing_proportions" in self.fixed, self._latent_constraints)
 
     @property
     def is_fitted(self) -> bool:
@@ -181,6 +205,7 @@ class Mixture(ExpectingMixture):
         """Like `mixture of 3 x binomial(n_trials=10)`."""
         held = " and noise" if self.has_noise else ""
         held += f", fixed: {', '.join(sorted(self.fixed))}" if self.fixed else ""
+        held += f", constraints: {'; '.join(str(one) for one in self.constraints)}" if self.constraints else ""
         return f"mixture of {self.n_components} x {self.family}{held}"
 
     # -- EM ----------------------------------------------------------------------------------------------------------
@@ -209,7 +234,9 @@ class Mixture(ExpectingMixture):
 
     def maximize(self, statistics: Array) -> Self:
         """M-step: expected statistics (K, 1 + D), in the coordinates of `expect`, to the next mixture."""
-        latent = IndependentDraws.equal(len(statistics)) if self.mixing_proportions is None else self.latent
+        latent = self.latent if self.mixing_proportions is not None else None
+        if latent is None:
+            latent = IndependentDraws.possible(len(statistics), self._latent_constraints)
         latent = latent.maximize(statistics[:, 0])
         own = statistics[: len(statistics) - self.has_noise, 1:]
         family = self.family.maximize(own if self.prior_statistics is None else own + self._prior_sums)
@@ -271,7 +298,14 @@ class Mixture(ExpectingMixture):
         all_of = np.append(order, len(order)) if self.has_noise else order  # noise stays the last
         names = None if self.component_names is None else tuple(self.component_names[k] for k in all_of)
         proportions = self.latent.mixing_proportions[all_of]
-        return replace(self, family=self.family.reordered(order), mixing_proportions=proportions, component_names=names)
+        constraints = tuple(one.reordered(all_of.tolist()) for one in self.constraints)
+        return replace(
+            self,
+            family=self.family.reordered(order),
+            mixing_proportions=proportions,
+            component_names=names,
+            constraints=constraints,
+        )
 
     def to_vector(self) -> Array:
         """All free parameters in unconstrained coordinates."""

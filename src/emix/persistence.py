@@ -97,6 +97,7 @@ def to_document(model: Mixture) -> dict[str, Any]:
         "component_names": model.component_names,
         "noise": model.noise,
         "prior_rows": model.prior_rows,
+        "constraints": [str(one) for one in model.constraints],
         "family": _family_document(model.family),
         "binding": _binding_document(model.family.binding),
     }
@@ -167,6 +168,7 @@ def from_document(document: dict[str, Any], path: str | Path = "model") -> Mixtu
             None if names is None else tuple(str(name) for name in names),
             document.get("noise", False),
             document.get("prior_rows", 0.0),
+            constraints=tuple(str(text) for text in document.get("constraints", ())),
         )
         if document["binding"] is None:
             return mixture

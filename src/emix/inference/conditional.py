@@ -52,7 +52,7 @@ def marginal(model: Mixture, columns: Column | Sequence[Column]) -> Mixture:
     model = _bound(model)
     keep = _positions(model, columns)
     family = of_columns(model.family, keep)
-    return replace(model, family=replace(family, binding=_binding_of(model, keep)))
+    return replace(model, family=replace(family, binding=_binding_of(model, keep)), constraints=())
 
 
 def condition(model: Mixture, values: Mapping[Any, Any]) -> Mixture:
@@ -98,7 +98,7 @@ def condition(model: Mixture, values: Mapping[Any, Any]) -> Mixture:
         raise ImpossibleRowError.at(0, f"the row {dict(values)}")
     family = family_given(model.family, rest, given, x)
     family = replace(family, binding=_binding_of(model, rest))
-    return replace(model, family=family, mixing_proportions=responsibilities(known, row)[0])
+    return replace(model, family=family, mixing_proportions=responsibilities(known, row)[0], constraints=())
 
 
 def predict_given(
