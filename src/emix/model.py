@@ -242,6 +242,11 @@ class Mixture(ExpectingMixture):
         family = self.family.maximize(own if self.prior_statistics is None else own + self._prior_sums)
         return updated(self, family=family, mixing_proportions=latent.mixing_proportions, latent=latent)
 
+    def objective(self, statistics: Array) -> float:
+        """What the M-step maximizes, at these parameters: up to a constant, in nats."""
+        own = statistics[: self.latent_size - self.has_noise, 1:]
+        return float(self.latent.coefficients() @ statistics[:, 0] + self.family.cell_objective(own).sum())
+
     def log_prior(self) -> float:
         """Log density of the parameters under the prior, in nats, up to a constant; 0 without one."""
         log_prior = self.family.log_prior()

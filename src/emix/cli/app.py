@@ -103,6 +103,13 @@ Start = Annotated[
     ),
 ]
 Fix = Annotated[str | None, typer.Option(help="Parameters to hold fixed, e.g. `mixing_proportions`.")]
+Constrain = Annotated[
+    list[str] | None,
+    typer.Option(
+        help='A constraint, as often as there are: `"sd tied"`, `"mean[0] = 0"`, `"mean[0] = mean[1]"`, '
+        '`"mean[1] fixed"`, `"0.1 <= mixing_proportions[1]"`; the indices are COMPONENT, COLUMN, LEVEL.'
+    ),
+]
 Seed = Annotated[int | None, typer.Option(help="Seed of the random starts. Default: drawn, and printed.")]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Write to this file (whole or not at all).")]
 Json = Annotated[bool, typer.Option("--json", help="One machine-readable document on stdout.")]
@@ -121,6 +128,7 @@ def fit(
     weights: Weights = None,
     start: Start = None,
     fix: Fix = None,
+    constrain: Constrain = None,
     stop: Annotated[
         str, typer.Option(help="`aitken`, `relative`, `parameters`, `mean-gain` or `iterations`.")
     ] = "aitken",
@@ -138,7 +146,18 @@ def fit(
     from emix.cli import commands
 
     request = commands.Request(
-        data, components, commands.one_family(family), covariance, noise, columns, labels, weights, start, fix, seed
+        data,
+        components,
+        commands.one_family(family),
+        covariance,
+        noise,
+        columns,
+        labels,
+        weights,
+        start,
+        fix,
+        seed,
+        tuple(constrain or ()),
     )
     return commands.fit(
         request, stop=stop, tol=tol, max_iter=max_iter, n_init=n_init, n_jobs=n_jobs, out=out, as_json=json
@@ -206,6 +225,7 @@ def explain(
     weights: Weights = None,
     start: Start = None,
     fix: Fix = None,
+    constrain: Constrain = None,
     iterations: Annotated[int, typer.Option(help="Iterations to show.")] = 1,
     seed: Seed = None,
 ) -> int:
@@ -213,7 +233,18 @@ def explain(
     from emix.cli import commands
 
     request = commands.Request(
-        data, components, commands.one_family(family), covariance, noise, columns, labels, weights, start, fix, seed
+        data,
+        components,
+        commands.one_family(family),
+        covariance,
+        noise,
+        columns,
+        labels,
+        weights,
+        start,
+        fix,
+        seed,
+        tuple(constrain or ()),
     )
     return commands.explain(request, iterations=iterations)
 

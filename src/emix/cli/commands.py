@@ -61,6 +61,7 @@ class Request:
     start: str | None
     fix: str | None
     seed: int | None
+    constraints: tuple[str, ...] = ()
 
     def read(self) -> tuple[Mixture, Table, dict[str, Any]]:
         """The model, its columns, and the arguments of `emix.fit` that come from other columns."""
@@ -81,7 +82,8 @@ class Request:
                 raise DataError.no_columns_beside()
             table = table.without(*aside)
         start = parse_start(self.start)
-        model = build_model(table, self.components, self.family, self.covariance, self.fix, start, noise=self.noise)
+        how = (self.family, self.covariance, self.fix, start)
+        model = build_model(table, self.components, *how, noise=self.noise, constraints=self.constraints)
         if isinstance(start, dict):
             start = None
         return model, table, {**known, "start": start}

@@ -60,6 +60,8 @@ class Constraint:
     lower: float | None = None
     upper: float | None = None
     held: tuple[float, ...] | None = field(default=None, repr=False)
+    written: str = field(default="", repr=False, compare=False)
+    """As the user wrote it, where that was of another name (`sd`)."""
 
     @property
     def parameter(self) -> str:
@@ -68,6 +70,8 @@ class Constraint:
 
     def __str__(self) -> str:
         """As it is written; `parse_constraint` reads it back, to the last bit."""
+        if self.written:
+            return self.written
         first = str(self.entries[0])
         if self.kind in ("tied", "fixed"):
             return f"{first} {self.kind}"
@@ -94,7 +98,7 @@ class Constraint:
         if any(number < 0 for number in numbers):
             raise ModelError.constraint_impossible(found=self, detail=f"'{self.parameter}' lies at or above 0")
         value, lower, upper = (None if n is None else n**power for n in (self.value, self.lower, self.upper))
-        return replace(self.of_parameter(name), value=value, lower=lower, upper=upper)
+        return replace(self.of_parameter(name), value=value, lower=lower, upper=upper, written=str(self))
 
     def named(self, names: Sequence[str] | None) -> Constraint:
         """With numbers for the components that `names` knows by name."""
@@ -118,7 +122,7 @@ class Constraint:
             else entry
             for entry in self.entries
         )
-        return replace(self, entries=entries, held=None)
+        return replace(self, entries=entries, held=None, written="")
 
 
 @dataclass(frozen=True)

@@ -296,6 +296,12 @@ class Columns(Family):
     def _maximize(self, expected: Array) -> Self:
         return self._with(lambda i, part: part.family.maximize(expected[:, self.rows[i]]))
 
+    def cell_objective(self, expected: Array) -> Array:
+        """Of all columns together: (K, 1)."""
+        pairs = zip(self.parts, self.rows, strict=True)
+        own = [part.family.cell_objective(expected[:, rows]).sum(axis=1) for part, rows in pairs]
+        return np.asarray(sum(own))[:, None]
+
     def log_prior(self) -> float:
         return sum(part.family.log_prior() for part in self.parts)
 

@@ -32,8 +32,9 @@ EPS = float(np.finfo(np.float64).eps)
 APART = ("VII", "VVI", "VVV")
 """Structures in which a component's covariance depends on its own rows alone."""
 MAX_TURNS = 10_000
-TOLERANCE = 1e-11
-"""Turns end where no mean moves by more than this many of its component's standard deviations."""
+TOLERANCE = 1e-9
+"""Turns end where no mean moves by more than this many of its component's standard deviations: what
+is left to gain is of the order of its square, below the rounding of the log-likelihood."""
 
 
 class GaussianFamily(Family):

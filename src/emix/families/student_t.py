@@ -216,6 +216,10 @@ class StudentT(GaussianFamily):
             values["degrees_of_freedom"] = self._degrees_of_freedom(weight, expected[:, -2], count)
         return updated(self, **values)
 
+    def cell_objective(self, expected: Array) -> Array:
+        """Of mean and scale, given the weights; the degrees of freedom are left out."""
+        return self._normal.cell_objective(expected[:, :-2])
+
     def _maximize_constrained(self, expected: Array) -> Self:
         return self._maximize(expected)
 

@@ -89,12 +89,21 @@ def _seeded(
     if isinstance(all_rows, SparseSource):  # each row counts a little: no column is left with probability 0
         source, resp = all_rows, all_rows.spread(source, resp, BLUR)
     label = f"short run from {method}" if is_short else method
-    return _attempt(label, model, source, resp, is_short=is_short)
+    return _attempt(label, model, source, resp, is_short=is_short, is_unordered=source.knowledge is None)
 
 
-def _attempt(label: str, model: Mixture, source: InMemorySource, resp: Array, *, is_short: bool = False) -> Start:
+def _attempt(
+    label: str,
+    model: Mixture,
+    source: InMemorySource,
+    resp: Array,
+    *,
+    is_short: bool = False,
+    is_unordered: bool = False,
+) -> Start:
     try:
-        return Start(label, model_from_responsibilities(_unfitted(model), source, resp), is_short=is_short)
+        started = model_from_responsibilities(_unfitted(model), source, resp, is_unordered=is_unordered)
+        return Start(label, started, is_short=is_short)
     except DegenerateError as error:
         binding = model.family.binding
         can_be_centred = model.family.can_be_centred and not model.constraints
