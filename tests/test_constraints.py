@@ -7,17 +7,27 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from cases import CASES, columns_of, expected_under, law, proportions
+from cases import CASES, COVARIANCES, columns_of, expected_under, law, proportions
 from fits import NOTICES
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import optimize, stats
 from sklearn.mixture import GaussianMixture
 
 import emix
-from emix import Binomial, Categorical, Columns, Gamma, Mixture, ModelError, MultivariateNormal, Normal, Poisson, StudentT
+from emix import (
+    Binomial,
+    Categorical,
+    Columns,
+    Gamma,
+    Mixture,
+    ModelError,
+    MultivariateNormal,
+    Normal,
+    Poisson,
+    StudentT,
+)
 from emix.constraints import parse_constraint
 from emix.constraints.simplex import water_filling
-from emix.families.constrained_means import APART
 from emix.families.entries import flat, groups_of
 from emix.persistence import save
 
@@ -29,13 +39,19 @@ def texts_of(case) -> list[tuple[str, ...]]:
     name, family = list(case.family.spaces)[-1], case.family
     if name in ("covariance", "scale") and family.parameters[name].ndim == 3:
         held = f"mean[0, x{case.n_columns - 1}] = 0.3"
-        return [("mean tied",), (held,), ("mean[1] >= 1.5", "mean[0] <= 1"), (held, f"{name}[1] fixed")]
+        texts = [("mean tied",), ("mean[1] >= 1.5", "mean[0] <= 1"), (held, f"{name}[1] fixed")]
+        return texts if family.structure in COVARIANCES else texts[1:2]
     if name == "degrees_of_freedom":
         texts = [(f"{name} tied",), (f"{name}[0] = 7",), (f"{name} <= 4", "mean[0] >= 0.2"), ("mean tied",)]
         return texts if family.structure == "tied" else [*texts, ("scale[0] fixed", f"{name} tied")]
     if name == "probabilities":
         one = "x0, 1" if case.family.name == "categorical" else "x1"
-        return [(f"{name} tied",), (f"{name}[0, {one}] = 0",), (f"{name}[*, {one}] >= 0.6",), (f"{name}[*, {one}] tied",)]
+        return [
+            (f"{name} tied",),
+            (f"{name}[0, {one}] = 0",),
+            (f"{name}[*, {one}] >= 0.6",),
+            (f"{name}[*, {one}] tied",),
+        ]
     first = next(iter(family.spaces))
     value = np.ravel(flat(family.parameters[name]))
     found = [(f"{name} tied",), (f"{name}[0] = {float(0.8 * value[0] + 0.1 * value[-1])!r}",)]
@@ -76,12 +92,10 @@ def has_q(case) -> bool:
 
 @law(CASES)
 def test_the_constrained_maximum_is_feasible_and_no_feasible_neighbour_scores_better(case):
-    x, _ = case.draw(300)
+    x, _ = case.draw(150)
     family, expected, _ = expected_under(case, x)
     rng = np.random.default_rng(3)
     for texts in texts_of(case):
-        if any("covariance" in text for text in texts) and family.structure not in APART and family.structure != "full":
-            continue
         try:
             start = constrained(family, texts)
         except ModelError as error:
@@ -98,8 +112,8 @@ def test_the_constrained_maximum_is_feasible_and_no_feasible_neighbour_scores_be
         vector = fitted.to_vector()
         spread = np.maximum(np.abs(vector), 1e-3)
         spread = np.where(np.isfinite(spread), spread, 0.0)
-        for size in (1e-4, 1e-2, 0.3):
-            for direction in rng.standard_normal((4, len(vector))):
+        for size in (1e-3, 0.1):
+            for direction in rng.standard_normal((3, len(vector))):
                 with np.errstate(all="ignore"):
                     try:
                         other = fitted.from_vector(vector + size * direction * spread)
@@ -115,7 +129,7 @@ ONE_EACH = list({case.family.name: case for case in reversed(CASES) if has_q(cas
 @pytest.mark.parametrize("case", ONE_EACH, ids=lambda case: case.family.name)
 def test_no_solver_of_scipy_finds_a_higher_point(case):
     """L-BFGS-B in the free coordinates, from another point; ties and what is held leave them unconstrained."""
-    x, _ = case.draw(200)
+    x, _ = case.draw(100)
     family, expected, _ = expected_under(case, x)
     for texts in [texts for texts in texts_of(case) if not any(">" in t or "<" in t for t in texts)][:2]:
         fitted = constrained(family, texts).maximize(expected)
@@ -161,9 +175,9 @@ def test_fits_climb_and_end_feasible(case):
     """The driver raises if the log-likelihood falls."""
     x, _ = case.draw(200)
     K, free = case.family.n_components, replace(case.family, **dict.fromkeys(case.family.spaces))
-    for texts in texts_of(case)[:3]:
+    for texts in texts_of(case)[:2]:
         model = Mixture(free, K, constraints=texts)
-        result = emix.fit(model, x, n_init=1, random_state=0, max_iter=12, stop="iterations")
+        result = emix.fit(model, x, n_init=1, random_state=0, max_iter=6, stop="iterations")
         assert is_feasible(result.model.family)
         assert result.n_free_parameters <= Mixture(case.family).n_free_parameters
 
@@ -300,14 +314,16 @@ def test_a_start_numbers_components_as_constraints_need_it():
 
 def test_missing_cells_weights_and_a_prior_go_with_constraints(faithful):
     x, _ = faithful
-    x = np.where(np.random.default_rng(1).random(x.shape) < 0.1, np.nan, x)
+    x = np.where(np.random.default_rng(1).random(x.shape) < 0.1, np.nan, x)[:120]
     for family in (Normal(), MultivariateNormal()):
         model = Mixture(family, 2, constraints=("mean[0, x1] = 55",))
-        once = emix.fit(model, x, random_state=0, n_init=2)
+        once = emix.fit(model, x, random_state=0, n_init=1)
         assert once.model.family.mean[0, 1] == 55
-        thrice = emix.fit(model, x, sample_weight=np.full(len(x), 3.0), random_state=0, n_init=2)
+        thrice = emix.fit(model, x, sample_weight=np.full(len(x), 3.0), random_state=0, n_init=1)
         assert_allclose(thrice.log_likelihood, 3 * once.log_likelihood, rtol=1e-7)
-    result = emix.fit(Mixture(Gamma(), 2, prior_rows=2.0, constraints=("shape tied",)), x[:, :1], random_state=0)
+    result = emix.fit(
+        Mixture(Gamma(), 2, prior_rows=2.0, constraints=("shape tied",)), x[:, :1], random_state=0, n_init=1
+    )
     assert result.converged
     assert len(np.unique(result.model.family.shape)) == 1
 

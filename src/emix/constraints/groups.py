@@ -8,6 +8,8 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+from scipy.sparse.csgraph import connected_components
 
 from emix.block import Array
 from emix.constraints.grammar import Constraint, Entry
@@ -102,6 +104,13 @@ class Groups:
         counted = np.zeros((int(self.rows.max()) + 1, len(self.value)))
         np.add.at(counted, (self.rows.ravel(), self.group.ravel()), 1.0)
         return np.unique(counted, axis=0)
+
+    @cached_property
+    def linked(self) -> list[NDArray[np.intp]]:
+        """Rows of `multiplicity` that share groups, together."""
+        shares = (self.multiplicity @ self.multiplicity.T) > 0
+        _, label = connected_components(csr_matrix(shares), directed=False)
+        return [np.flatnonzero(label == i) for i in range(int(label.max()) + 1)]
 
     @property
     def n_free(self) -> int:

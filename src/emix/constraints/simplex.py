@@ -10,7 +10,6 @@ Source: Boyd & Vandenberghe (2004), Convex Optimization, sections 5.5.3 and 5.7.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from emix.block import Array
 from emix.constraints.groups import Groups
@@ -39,7 +38,7 @@ def simplex_maximum(counts: Array, groups: Groups, previous: Array | None) -> Ar
     upper = np.where(groups.is_free, groups.upper, groups.value)
     A = groups.multiplicity
     p = np.zeros(len(n))
-    for sums in _linked(A):
+    for sums in groups.linked:
         own = np.flatnonzero(A[sums].any(axis=0))
         if not n[own].any():
             if previous is None:
@@ -51,15 +50,6 @@ def simplex_maximum(counts: Array, groups: Groups, previous: Array | None) -> Ar
         else:
             p[own] = _shared(n[own], A[np.ix_(sums, own)], lower[own], upper[own])
     return p[groups.group]
-
-
-def _linked(A: Array) -> list[NDArray[np.intp]]:
-    """Sums that share groups, together."""
-    from scipy.sparse import csr_matrix
-    from scipy.sparse.csgraph import connected_components
-
-    n, label = connected_components(csr_matrix(A @ A.T), directed=False)
-    return [np.flatnonzero(label == i) for i in range(n)]
 
 
 def water_filling(n: Array, m: Array, lower: Array, upper: Array, total: float = 1.0) -> Array:
