@@ -27,6 +27,10 @@ PRECISION = 1e-13
 that parameters are good to far more digits than its root. The rounding of a row's log-likelihood is about 1e-15."""
 
 
+FLAT = 1e-10
+"""Curvature per unit of weight below which there is none: differences of second order tell it no better."""
+
+
 class Objective(Protocol):
     """What is to be climbed, as a sum over B blocks of V coordinates."""
 
@@ -76,7 +80,8 @@ def climb(
         step = np.zeros_like(u)
         for b in np.flatnonzero(is_running):
             i = members[b]
-            step[i], promised[b] = _step(u[i], gradient[i], curvature[np.ix_(i, i)], lower[i], upper[i])
+            H = curvature[np.ix_(i, i)]
+            step[i], promised[b] = _step(u[i], gradient[i], H, lower[i], upper[i], FLAT * weight[b])
         is_last = promised <= PRECISION * weight
         length = np.ones(len(weight))
         is_open = is_running.copy()
@@ -101,13 +106,13 @@ def climb(
     raise RootNotFoundError.constrained(what=what, max_iter=MAX_STEPS, left=float(promised[is_running].max()))
 
 
-def _step(u: Array, gradient: Array, curvature: Array, lower: Array, upper: Array) -> tuple[Array, float]:
+def _step(u: Array, gradient: Array, curvature: Array, lower: Array, upper: Array, least: float) -> tuple[Array, float]:
     """An ascent direction that does not leave the box at once, and what the quadratic model promises of it."""
     is_free = ~((u <= lower) & (gradient <= 0) | (u >= upper) & (gradient >= 0))
     step = np.zeros_like(u)
     while is_free.any():
         values, vectors = np.linalg.eigh(curvature[np.ix_(is_free, is_free)])
-        size = np.maximum(np.abs(values), 1e-14 * max(float(np.abs(values).max()), 1e-300))
+        size = np.maximum(np.abs(values), max(least, 1e-14 * float(np.abs(values).max()), 1e-300))
         step[:] = 0.0
         step[is_free] = vectors @ ((vectors.T @ gradient[is_free]) / size)
         is_blocked = is_free & ((u <= lower) & (step < 0) | (u >= upper) & (step > 0))

@@ -8,8 +8,6 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
-from scipy.sparse.csgraph import connected_components
 
 from emix.block import Array
 from emix.constraints.grammar import Constraint, Entry
@@ -108,6 +106,9 @@ class Groups:
     @cached_property
     def linked(self) -> list[NDArray[np.intp]]:
         """Rows of `multiplicity` that share groups, together."""
+        from scipy.sparse import csr_matrix  # 0.2 s that fits without constraints need not wait for
+        from scipy.sparse.csgraph import connected_components
+
         shares = (self.multiplicity @ self.multiplicity.T) > 0
         _, label = connected_components(csr_matrix(shares), directed=False)
         return [np.flatnonzero(label == i) for i in range(int(label.max()) + 1)]

@@ -177,6 +177,12 @@ class Cells:
         """As in `Objective`."""
         return self.value_at(self.theta(u))
 
+    def _move(self, p: int, by: Array) -> Array:
+        """(P, K, d) in which the coordinates of parameter p move by (K, d)."""
+        move = np.zeros(self.index.shape)
+        move[p] = by
+        return move
+
     def slopes(self, u: Array) -> tuple[Array, Array]:
         """As in `Objective`."""
         P, V = len(self.at), len(u)
@@ -187,24 +193,26 @@ class Cells:
         low, high = np.where(is_log, -np.inf, low) / self.unit, high / self.unit
         room = np.minimum(c - low, high - c)
         h = np.where(room > NEAR, STEP * np.minimum(room, 1.0), LEAST_STEP)
-        c = np.clip(c, low + 2 * h, high - 2 * h)
-        c = np.where(np.isfinite(c), c, 0.0)
-        units = np.eye(P)
-        offsets = [np.zeros(P)] + [s * units[p] for p in range(P) for s in (1, -1, 2, -2)]
+        # near an end of the space the differences of a coordinate are taken a little inside; the others stay in place
+        shift = np.clip(c, low + 2 * h, high - 2 * h) - c
+        has_place = self.index >= 0
+        shift, h = np.where(has_place, shift, 0.0), np.where(has_place, h, 1.0)
         pairs = [(p, q) for p in range(P) for q in range(p)]
-        offsets += [s * units[p] + t * units[q] for p, q in pairs for s, t in ((1, 1), (1, -1), (-1, 1), (-1, -1))]
-        moves = np.array(offsets)[:, :, None, None] * h
-        f = self._q(self._parameters(c + moves))
+        moves = [self._move(p, shift[p] + s * h[p]) for p in range(P) for s in (0, 1, -1, 2, -2)]
+        signs = ((1, 1), (1, -1), (-1, 1), (-1, -1))
+        for p, q in pairs:
+            moves += [self._move(p, shift[p] + s * h[p]) + self._move(q, shift[q] + t * h[q]) for s, t in signs]
+        f = self._q(self._parameters(c + np.where(has_place, np.stack(moves), 0.0)))
         gradient, curvature = np.zeros(V + 1), np.zeros((V + 1, V + 1))  # the last is of what has no coordinate
         for p in range(P):
-            up, down, up2, down2 = f[1 + 4 * p : 5 + 4 * p]
+            at, up, down, up2, down2 = f[5 * p : 5 + 5 * p]
             first = (8 * (up - down) - (up2 - down2)) / (12 * h[p])
-            second = (16 * (up + down) - (up2 + down2) - 30 * f[0]) / (12 * h[p] ** 2)
+            second = (16 * (up + down) - (up2 + down2) - 30 * at) / (12 * h[p] ** 2)
             np.add.at(gradient, self.index[p], first)
             np.add.at(curvature, (self.index[p], self.index[p]), second)
         for i, (p, q) in enumerate(pairs):
-            a, b, c2, d = f[1 + 4 * P + 4 * i : 5 + 4 * P + 4 * i]
-            mixed = (a - b - c2 + d) / (4 * h[p] * h[q])
+            one, two, three, four = f[5 * P + 4 * i : 5 * P + 4 * i + 4]
+            mixed = (one - two - three + four) / (4 * h[p] * h[q])
             np.add.at(curvature, (self.index[p], self.index[q]), mixed)
             np.add.at(curvature, (self.index[q], self.index[p]), mixed)
         return gradient[:V], curvature[:V, :V]

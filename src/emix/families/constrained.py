@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 from emix.block import Array, updated
 from emix.constraints import NO_CONSTRAINTS, Groups
@@ -118,6 +116,9 @@ def _free_maximum(bare: F, expected: Array, is_touched: NDArray[np.bool_]) -> F:
 
 def _blocks(groups: dict[str, Groups], shape: tuple[int, ...]) -> NDArray[np.intp]:
     """(K, d) which cells ties join, of any of the parameters."""
+    from scipy.sparse import coo_matrix  # 0.2 s that fits without constraints need not wait for
+    from scipy.sparse.csgraph import connected_components
+
     n = int(np.prod(shape))
     edges = [np.stack([np.arange(n), one.first[one.group.ravel()]]) for one in groups.values()]
     i, j = np.concatenate(edges, axis=1)
