@@ -100,7 +100,7 @@ def test_the_constrained_maximum_is_feasible_and_no_feasible_neighbour_scores_be
     x, _ = case.draw(150)
     family, expected, _ = expected_under(case, x)
     rng = np.random.default_rng(3)
-    for texts in texts_of(case):
+    for texts in texts_of(case)[: None if has_q(case) or case.id == "student-t-full" else 2]:
         start = constrained(family, texts)
         fitted = start.maximize(expected)
         assert is_feasible(fitted), texts
@@ -114,7 +114,7 @@ def test_the_constrained_maximum_is_feasible_and_no_feasible_neighbour_scores_be
         spread = np.maximum(np.abs(vector), 1e-3)
         spread = np.where(np.isfinite(spread), spread, 0.0)
         for size in (1e-3, 0.1):
-            for direction in rng.standard_normal((3, len(vector))):
+            for direction in rng.standard_normal((2, len(vector))):
                 with np.errstate(all="ignore"):
                     try:
                         other = fitted.from_vector(vector + size * direction * spread)
@@ -132,7 +132,7 @@ def test_no_solver_of_scipy_finds_a_higher_point(case):
     """L-BFGS-B in the free coordinates, from another point; ties and what is held leave them unconstrained."""
     x, _ = case.draw(100)
     family, expected, _ = expected_under(case, x)
-    for texts in [texts for texts in texts_of(case) if not any(">" in t or "<" in t for t in texts)][:2]:
+    for texts in [texts for texts in texts_of(case) if not any(">" in t or "<" in t for t in texts)][:1]:
         fitted = constrained(family, texts).maximize(expected)
         vector, best = fitted.to_vector(), objective(fitted, expected)
         if len(vector) == 0 or not np.isfinite(vector).all():
@@ -174,7 +174,7 @@ def test_vectors_and_files_know_the_constraints(case, tmp_path):
                          ids=lambda case: case.id)  # fmt: skip
 def test_fits_climb_and_end_feasible(case):
     """The driver raises if the log-likelihood falls."""
-    x, _ = case.draw(200)
+    x, _ = case.draw(100)
     K, free = case.family.n_components, replace(case.family, **dict.fromkeys(case.family.spaces))
     for texts in texts_of(case)[:2]:
         model = Mixture(free, K, constraints=texts)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emix.block import Array, Chunk, Expectation, mix
-from emix.errors import DegenerateError
+from emix.errors import DegenerateError, FitError, RootNotFoundError
 from emix.model import Mixture
 
 METHODS = ("k-means++", "random", "ward", "short-runs")
@@ -195,12 +195,13 @@ def _well_numbered(model: Mixture, statistics: Array) -> Mixture:
 
     Raises
     ------
-    DegenerateError
-        No order leads to a model.
+    DegenerateError, RootNotFoundError
+        No order leads to a model; the first reason.
     """
     K = len(statistics) - model.has_noise
     order = np.arange(len(statistics))
-    best, highest, reason = None, -np.inf, None
+    best, highest = None, -np.inf
+    reason: FitError | None = None
     is_better = True
     pairs = [(0, 0), *((i, j) for i in range(K) for j in range(i))]
     while is_better:
@@ -210,7 +211,7 @@ def _well_numbered(model: Mixture, statistics: Array) -> Mixture:
             tried[[i, j]] = tried[[j, i]]
             try:
                 found = model.maximize(statistics[tried])
-            except DegenerateError as error:
+            except (DegenerateError, RootNotFoundError) as error:
                 reason = reason or error
                 continue
             reached = found.objective(statistics[tried])
