@@ -1,6 +1,7 @@
 """No family and no law escapes the contract tests."""
 
 # each of these modules enters its laws into LAWS when it is imported
+import test_constraints  # noqa: F401
 import test_contract  # noqa: F401
 import test_contract_estimates  # noqa: F401
 import test_contract_numbers  # noqa: F401

@@ -113,8 +113,11 @@ def centred(model: Mixture) -> CentredMixture:
 
 
 def well_conditioned(model: Mixture) -> Mixture:
-    """The model, on the centred path if its coefficients are so large that densities would lose their digits."""
-    if not model.family.can_be_centred or model.has_noise or isinstance(model, CentredMixture):
+    """The model, on the centred path if its coefficients are so large that densities would lose their digits.
+
+    Not under constraints: the M-step there takes each component by itself, and ties know none by itself.
+    """
+    if not model.family.can_be_centred or model.has_noise or model.constraints or isinstance(model, CentredMixture):
         return model
     sizes = np.abs(model.family.coefficients()).sum(axis=1)
     return centred(model) if (sizes > LARGE).any() else model

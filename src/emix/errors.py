@@ -348,6 +348,54 @@ class ModelError(EmixError, ValueError):
         )
 
     @classmethod
+    def constraint_text(cls, *, found: object, detail: str) -> Self:
+        return cls(
+            f"a constraint is written like 'sd tied', 'mean[0] = 0', 'mean[0] = mean[1]', 'mean[1] fixed' or "
+            f"'0.1 <= mixing_proportions[1]'.\n  Found {found!r}: {detail}.\n  Correct the text."
+        )
+
+    @classmethod
+    def constraint_parameter(cls, *, found: object, name: str, available: Iterable[str]) -> Self:
+        return cls(
+            f"a constraint speaks of a parameter of the model.\n  '{found}' speaks of {name!r}; there are: "
+            f"{listed(available)}.\n  Correct the name."
+        )
+
+    @classmethod
+    def constraint_index(cls, *, found: object, what: str, index: object, available: Iterable[str]) -> Self:
+        return cls(
+            f"the indices of a constraint are COMPONENT, COLUMN, LEVEL.\n  '{found}' speaks of the {what} {index!r}; "
+            f"there are: {listed(available)}.\n  Correct the index."
+        )
+
+    @classmethod
+    def constraint_impossible(cls, *, found: object, detail: str) -> Self:
+        return cls(f"constraints must leave something possible.\n  '{found}': {detail}.\n  Correct the constraint.")
+
+    @classmethod
+    def constraint_matrix(cls, *, found: object, name: str) -> Self:
+        return cls(
+            f"the entries of '{name}' are matrices: each is free, or held as a whole ('{name}[0] fixed').\n"
+            f"  Found '{found}'.\n  For equal covariances take the structure EEE (or 'tied'); EEI, EII, VEE and others "
+            f"share parts of them."
+        )
+
+    @classmethod
+    def constraint_violated(cls, *, name: str, component: int, found: float, constraints: str) -> Self:
+        return cls(
+            f"given parameters must satisfy the constraints: {constraints}.\n"
+            f"  Found {found!r} in '{name}' of component {component}.\n"
+            f"  Correct it; or start from responsibilities, of any model: start=emix.responsibilities(model, data)."
+        )
+
+    @classmethod
+    def constraints_beside(cls, *, family: str, what: str, instead: str) -> Self:
+        return cls(
+            f"constraints on the family '{family}' need a maximum that no {what} moves.\n  Found both.\n"
+            f"  Leave one of them out, or take {instead}."
+        )
+
+    @classmethod
     def not_fitted(cls, what: str) -> Self:
         return cls(f"a model with parameters is required.\n  {what} has none.\n  Fit it first, or give the parameters.")
 
@@ -508,6 +556,13 @@ class RootNotFoundError(FitError):
     @classmethod
     def newton_gain(cls, *, what: str, max_steps: int, gain: float) -> Self:
         return cls.newton(what=what, max_steps=max_steps, found={"still to gain": f"{gain:.3g}"})
+
+    @classmethod
+    def constrained(cls, *, what: str, max_iter: int, left: float) -> Self:
+        return cls(
+            f"the maximum under the constraints on {what} was not found in {max_iter} steps (still to gain: {left:.3g} "
+            f"nats).\n  Loosen the constraints, or give the model parameters to start from."
+        )
 
 
 class InvariantError(FitError):

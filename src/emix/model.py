@@ -15,15 +15,13 @@ from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from emix.block import Array, Chunk, Coding, Expectation, Patterns, Plan, Schema, Summary, safe_log, updated
-from emix.errors import ImpossibleRowError, ModelError
-from emix.families import Bernoulli, Family, Work
-from emix.families.patterns import expect_by_pattern
+from emix.block import Array, Chunk, Expectation, Schema, Summary, updated
+from emix.constraints import Constraint, parse_constraint
+from emix.errors import ModelError
+from emix.expectation import ExpectingMixture
+from emix.families import Family, Work
 from emix.families.priors import DirichletPrior
 from emix.families.priors.mixture import MixturePriors
-from emix.kernels import dispatch, reference
-from emix.kernels.dispatch import SparseCoefficients, SparseRows
-from emix.kernels.tiles import Tile
 from emix.latent import IndependentDraws
 
 
@@ -54,7 +52,7 @@ class Audit(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Mixture(MixturePriors):
+class Mixture(MixturePriors, ExpectingMixture):
     """A mixture of `n_components` members of one family: a specification, or a model with parameters. Immutable.
 
         z_i ~ Categorical(mixing_proportions);   x_i | z_i = k ~ family with the parameters of component k.
@@ -70,6 +68,11 @@ class Mixture(MixturePriors):
     fixed : collection of str, default=()
         Parameters that a fit leaves as they are: `{"mixing_proportions"}`, or a parameter of the family by name. The
         M-step is then the constrained maximum and `n_free_parameters` follows.
+    constraints : sequence of str, default=()
+        On single entries, one text each: `"sd tied"`, `"mean[0] = 0"`, `"mean[0] = mean[1]"`, `"mean[1] fixed"` (at its
+        value in the start), `"0.1 <= mixing_proportions[1]"`. The indices are COMPONENT, COLUMN, LEVEL, where there are
+        several; components are numbers from 0, or names. The M-step is then the constrained maximum; what is held or
+        tied is not counted by `n_free_parameters`, an active bound is.
     component_names : sequence of str, optional
         Names for the components, where labels gave them names.
     noise : bool or float, default=False
@@ -106,6 +109,7 @@ class Mixture(MixturePriors):
     prior_statistics: Any = None
     """(D,) mean statistics of the rows of a fit, which the prior is made of; set by `with_prior_of`."""
     mixing_prior: DirichletPrior | None = None
+    constraints: Any = ()
 
     def __post_init__(self) -> None:
         """Settle K, equal proportions where none are given, and who holds what fixed."""
@@ -134,10 +138,15 @@ class Mixture(MixturePriors):
                 raise ModelError.unknown_fixed(found=name, available=available)
         object.__setattr__(self, "fixed", fixed)
         object.__setattr__(self, "family", self.family.with_fixed(fixed & set(self.family.spaces)))
+        self._settle_constraints(K)
         if self.mixing_proportions is None and (self.family.is_fitted or "mixing_proportions" in fixed):
-            object.__setattr__(self, "mixing_proportions", np.full(self.latent_size, 1 / self.latent_size))
+            equal = IndependentDraws.possible(self.latent_size, self._latent_constraints)
+            object.__setattr__(self, "mixing_proportions", equal.mixing_proportions)
         if self.mixing_proportions is not None:
             object.__setattr__(self, "mixing_proportions", self.latent.mixing_proportions)
+            held = iter(self.latent.checked())
+            own = (next(held) if one.parameter == "mixing_proportions" else one for one in self.constraints)
+            object.__setattr__(self, "constraints", tuple(own))
         if self.component_names is not None and len(self.component_names) != self.latent_size:
             requirement = f"{self.latent_size} names, one per component"
             raise ModelError.argument(name="component_names", requirement=requirement, found=self.component_names)
@@ -145,22 +154,25 @@ class Mixture(MixturePriors):
             if getattr(self.family, name) is None:
                 raise ModelError.fixed_without_value(name)
 
-    @property
-    def has_noise(self) -> bool:
-        """Whether the last component is noise."""
-        return self.noise is not False
+    def _settle_constraints(self, K: int) -> None:
+        """Read the texts, and give the family those that are its own."""
+        given = (self.constraints,) if isinstance(self.constraints, str | Constraint) else self.constraints
+        parsed = tuple(parse_constraint(one).named(self.component_names) for one in given)
+        object.__setattr__(self, "constraints", parsed)
+        own = [one for one in parsed if one.parameter != "mixing_proportions"]
+        object.__setattr__(self, "family", self.family.with_constraints(own, K))
 
     @property
-    def latent_size(self) -> int:
-        """How many values the label has: K, and one more with noise."""
-        return int(self.n_components or 0) + self.has_noise
+    def _latent_constraints(self) -> tuple[Constraint, ...]:
+        return tuple(one for one in self.constraints if one.parameter == "mixing_proportions")
 
     @cached_property
     def latent(self) -> IndependentDraws:
         """p(z)."""
         if self.mixing_proportions is None:
             raise ModelError.not_fitted("This mixture")
-        return IndependentDraws(self.mixing_proportions, "mixing_proportions" in self.fixed, self._pseudo_counts)
+        is_fixed = "mixing_proportions" in self.fixed
+        return IndependentDraws(self.mixing_proportions, is_fixed, self._pseudo_counts, self._latent_constraints)
 
     @property
     def is_fitted(self) -> bool:
@@ -198,33 +210,10 @@ class Mixture(MixturePriors):
         """Like `mixture of 3 x binomial(n_trials=10)`."""
         held = " and noise" if self.has_noise else ""
         held += f", fixed: {', '.join(sorted(self.fixed))}" if self.fixed else ""
+        held += f", constraints: {'; '.join(str(one) for one in self.constraints)}" if self.constraints else ""
         return f"mixture of {self.n_components} x {self.family}{held}"
 
     # -- EM ----------------------------------------------------------------------------------------------------------
-
-    @cached_property
-    def _coefficients(self) -> tuple[Array, Array]:
-        """(K, 1 + D) with the observed-count columns apart, and folded into row 0 for complete data."""
-        if not self.is_fitted:
-            raise ModelError.not_fitted("This mixture")
-        own = self.family.coefficients()
-        full = np.concatenate([self._with_noise(self.latent.coefficients())[:, None], self._and_noise(own)], axis=1)
-        if not self.family.n_observed:
-            return full, full
-        folded = full[:, : -self.family.n_observed].copy()
-        folded[:, 0] += full[:, -self.family.n_observed :].sum(axis=1)
-        return full, folded
-
-    def _with_noise(self, log_joint: Array) -> Array:
-        """Log proportions (K,) or log joints (K, B), those of noise with its log density."""
-        if self.has_noise:
-            log_joint = log_joint.copy()
-            log_joint[-1] -= np.log(self.noise)
-        return log_joint
-
-    def _and_noise(self, rows: Array) -> Array:
-        """What a family gives of K components, with a row of zeros for noise."""
-        return np.concatenate([rows, np.zeros((1, *rows.shape[1:]))]) if self.has_noise else rows
 
     @cached_property
     def _sizes(self) -> Array:
@@ -232,42 +221,6 @@ class Mixture(MixturePriors):
         full, K = self._coefficients[0], self.latent_size - self.has_noise
         own = self._and_noise(self.family.coefficient_sizes(full[:K, 1:]))
         return np.concatenate([np.abs(full[:, :1]), own], axis=1)
-
-    def _tile(self, chunk: Chunk) -> Array:
-        """T with row 0: (1 + D, B), or without the observed counts for a complete chunk."""
-        if chunk.statistics is not None:
-            return chunk.statistics
-        own = self.family.statistics(chunk.cells, is_complete=chunk.is_complete)
-        return np.concatenate([np.ones((1, len(chunk.x))), own])
-
-    def log_joint(self, chunk: Chunk) -> Array:
-        """Log p(x, z = k) and what is known of the label, (K, B); without the base measure."""
-        if isinstance(chunk.x, SparseRows):
-            log_joint = self._sparse_coefficients.log_joint(chunk.x, self.latent_size)
-        elif self.family.is_linear(is_complete=chunk.is_complete):
-            log_joint = self._coefficients[chunk.is_complete] @ self._tile(chunk)
-        else:
-            log_p = self._with_noise(self.latent.coefficients())
-            log_joint = log_p[:, None] + self._and_noise(self.family.log_prob(chunk.cells))
-        known = chunk.log_knowledge(self.latent.n_components)
-        return log_joint if known is None else log_joint + known
-
-    def sum_statistics(self, chunk: Chunk, weighted_resp: Array) -> Array:
-        """Sum weighted responsibilities (K, B) times T over the rows: (K, 1 + D)."""
-        if isinstance(chunk.x, SparseRows):
-            own = chunk.x.sums(weighted_resp.T).T
-            return self._from_sparse(np.concatenate([weighted_resp.sum(axis=1, keepdims=True), own], axis=1))
-        if self.family.is_linear(is_complete=chunk.is_complete):
-            return self._unfolded(weighted_resp @ self._tile(chunk).T, chunk.is_complete)
-        K = self.latent_size - self.has_noise
-        own = self._and_noise(self.family.accumulate(chunk.cells, weighted_resp[:K]))
-        return np.concatenate([weighted_resp.sum(axis=1, keepdims=True), own], axis=1)
-
-    def _unfolded(self, S: Array, is_complete: bool) -> Array:
-        """With the counts of observed cells, which for complete rows are the expected counts."""
-        if not is_complete or not self.family.n_observed:
-            return S
-        return np.concatenate([S, np.repeat(S[:, :1], self.family.n_observed, axis=1)], axis=1)
 
     def log_prob(self, x: Array) -> Array:
         """Log p(x given k) without the base measure: (B, d) -> (K, B)."""
@@ -285,148 +238,21 @@ class Mixture(MixturePriors):
         own = statistics[: self.latent_size - self.has_noise, 1:]
         return self.family.work(own if self.prior_statistics is None else own + self._prior_sums)
 
-    def expect(self, chunk: Chunk) -> Expectation:
-        """E-step on some rows.
-
-        Raises
-        ------
-        ImpossibleRowError
-            A row has probability 0 under every component.
-        """
-        if isinstance(chunk.x, SparseRows) and len(chunk.x.data) * self.latent_size >= dispatch.COMPILE_FROM:
-            return self._expect_sparse(chunk, chunk.x)
-        if chunk.plan is not None:
-            return self._expect_mixed(chunk, chunk.plan)
-        if chunk.codes is not None and chunk.coding is not None:
-            return self._expect_coded(chunk, chunk.codes, chunk.coding)
-        if chunk.patterns is not None:
-            return self._expect_by_pattern(chunk, chunk.patterns)
-        tile = None if isinstance(chunk.x, SparseRows) else self.family.tile()
-        if chunk.n_source_rows and tile is not None and (chunk.is_complete or tile.takes_holes):
-            work = chunk.n_source_rows * self.latent_size * self._coefficients[0].shape[1]
-            if work >= dispatch.COMPILE_FROM:
-                return self._expect_compiled(chunk, tile)
-        resp, log_evidence = reference.responsibilities(self.log_joint(chunk))
-        if not np.isfinite(log_evidence).all():
-            raise ImpossibleRowError.at(chunk.start + int(np.argmax(~np.isfinite(log_evidence))))
-        base = self._log_base(chunk)
-        log_map = float(chunk.weight @ np.log(resp.max(axis=0)))
-        resp *= chunk.weight
-        return Expectation(
-            self.sum_statistics(chunk, resp),
-            float(chunk.weight @ log_evidence) + base,
-            float(chunk.weight.sum()),
-            float(chunk.weight @ np.abs(log_evidence)) + abs(base),
-            log_map,
-        )
-
-    def _expect_compiled(self, chunk: Chunk, tile: Tile) -> Expectation:
-        """The same by the compiled kernel, which never holds more than a tile of responsibilities."""
-        coefficients = self._coefficients[chunk.is_complete]
-        log_q = None if chunk.knowledge is None else safe_log(chunk.knowledge)
-        sums = dispatch.expect(chunk.x, chunk.weight, chunk.labels, log_q, coefficients, tile, not chunk.is_complete)
-        return self._compiled(chunk, sums, self._unfolded(sums.statistics, chunk.is_complete))
-
-    def _expect_coded(self, chunk: Chunk, codes: NDArray[Any], coding: Coding) -> Expectation:
-        """The same for rows that are codes: statistics are looked up, and summed once per code."""
-        table = vars(self).get("_table")  # of all codes of the fit: the same for all chunks
-        if table is None or table[0] is not coding:
-            additions = coding.statistics.T @ self._coefficients[0].T
-            table = vars(self)["_table"] = (coding, dispatch.code_table(additions))
-        K, log_q = self.latent_size, None if chunk.knowledge is None else safe_log(chunk.knowledge)
-        sums = dispatch.expect_codes(codes, chunk.weight, chunk.labels, log_q, table[1], K, coding.offsets)
-        return self._compiled(chunk, sums, np.ascontiguousarray((coding.statistics @ sums.statistics).T))
-
-    def _expect_mixed(self, chunk: Chunk, plan: Plan) -> Expectation:
-        """The same for columns of several kinds: dense tiles and codes in one kernel."""
-        full, n_observed, coding = self._coefficients[0], self.family.n_observed, plan.coding
-        prepared = vars(self).get("_mixed")  # the same for all chunks of the fit
-        if prepared is None or prepared[0] is not plan:
-            C = full[:, plan.rows].copy()
-            if chunk.is_complete:  # the counts of observed cells that are not coded are those of the rows
-                C[:, 0] += full[:, full.shape[1] - n_observed :].sum(axis=1)
-            additions = np.zeros((0, len(C)))
-            if coding is not None:
-                additions = coding.statistics.T @ full.T
-                if chunk.is_complete:
-                    counts = coding.statistics[full.shape[1] - n_observed :]
-                    is_coded = np.asarray((counts != 0).sum(axis=1)).ravel() > 0
-                    C[:, 0] -= full[:, full.shape[1] - n_observed :] @ is_coded
-            prepared = vars(self)["_mixed"] = (plan, C, dispatch.code_table(additions))
-        _, C, table = prepared
-        log_q = None if chunk.knowledge is None else safe_log(chunk.knowledge)
-        offsets = np.zeros(0, dtype=np.int64) if coding is None else coding.offsets
-        sums, of_codes = dispatch.expect_mixed(
-            chunk.x,
-            chunk.weight,
-            chunk.labels,
-            log_q,
-            C,
-            plan.tiles,
-            chunk.codes,
-            table,
-            offsets,
-            has_holes=not chunk.is_complete,
-        )
-        S = np.zeros_like(full)
-        S[:, plan.rows] = sums.statistics
-        if coding is not None:
-            S += (coding.statistics @ of_codes).T
-        if chunk.is_complete and n_observed:
-            S[:, -n_observed:] = S[:, :1]
-        return self._compiled(chunk, sums, S)
-
-    def _expect_by_pattern(self, chunk: Chunk, patterns: Patterns) -> Expectation:
-        """The same for rows with missing cells, each pattern of them with coefficients of its own."""
-        moments, tile = self.family.moments, self.family.tile()
-        assert moments is not None  # of every family that groups rows by pattern
-        assert tile is not None
-        log_q = None if chunk.knowledge is None else safe_log(chunk.knowledge)
-        log_p = self.latent.coefficients()
-        sums = expect_by_pattern(moments, log_p, patterns, chunk.x, chunk.weight, chunk.labels, log_q, tile)
-        return self._compiled(chunk, sums, sums.statistics)
-
-    def _expect_sparse(self, chunk: Chunk, x: SparseRows) -> Expectation:
-        """The same for sparse rows: only the stored cells are visited."""
-        log_q = None if chunk.knowledge is None else safe_log(chunk.knowledge)
-        sums = dispatch.expect_sparse(x, chunk.weight, chunk.labels, log_q, self._sparse_coefficients, self.latent_size)
-        return self._compiled(chunk, sums, self._from_sparse(sums.statistics))
-
-    @cached_property
-    def _sparse_coefficients(self) -> SparseCoefficients:
-        """Of the cells that sparse rows store; what a row of zeros pays stands on row 0."""
-        return dispatch.sparse_coefficients(self._coefficients[1], has_zeros=isinstance(self.family, Bernoulli))
-
-    def _from_sparse(self, S: Array) -> Array:
-        """Sums (K, 1 + d) of x over sparse rows -> those of all statistics, (K, 1 + D)."""
-        if not isinstance(self.family, Bernoulli):
-            return self._unfolded(S, is_complete=True)
-        zeros = np.maximum(S[:, :1] - S[:, 1:], 0.0)  # a difference of equal sums may round to below 0
-        return np.concatenate([S, zeros], axis=1)
-
-    def _compiled(self, chunk: Chunk, sums: dispatch.Sums, statistics: Array) -> Expectation:
-        """From what a kernel summed."""
-        if sums.impossible >= 0:
-            raise ImpossibleRowError.at(chunk.start + sums.impossible)
-        base = self._log_base(chunk)
-        return Expectation(
-            statistics, sums.log_likelihood + base, sums.weight, sums.magnitude + abs(base), sums.log_map
-        )
-
-    def _log_base(self, chunk: Chunk) -> float:
-        """The chunk's weighted sum of log h(x), where it was not computed beforehand."""
-        if chunk.log_base is not None:
-            return chunk.log_base
-        return float(chunk.weight @ self.family.log_base_measure(chunk.cells))
-
     def maximize(self, statistics: Array) -> Self:
         """M-step: expected statistics (K, 1 + D), in the coordinates of `expect`, to the next mixture."""
-        is_new = self.mixing_proportions is None
-        latent = IndependentDraws.equal(len(statistics), self._pseudo_counts) if is_new else self.latent
+        latent = self.latent if self.mixing_proportions is not None else None
+        if latent is None:
+            about = (self._latent_constraints, self._pseudo_counts)
+            latent = IndependentDraws.possible(len(statistics), *about)
         latent = latent.maximize(statistics[:, 0])
         own = statistics[: len(statistics) - self.has_noise, 1:]
         family = self.family.maximize(own if self.prior_statistics is None else own + self._prior_sums)
         return updated(self, family=family, mixing_proportions=latent.mixing_proportions, latent=latent)
+
+    def objective(self, statistics: Array) -> float:
+        """What the M-step maximizes, at these parameters: up to a constant, in nats."""
+        own = statistics[: self.latent_size - self.has_noise, 1:]
+        return float(self.latent.coefficients() @ statistics[:, 0] + self.family.cell_objective(own).sum())
 
     def audit(self, expectation: Expectation) -> Audit:
         """What the driver checks of a pass.
@@ -462,8 +288,12 @@ class Mixture(MixturePriors):
         all_of = np.append(order, len(order)) if self.has_noise else order  # noise stays the last
         names = None if self.component_names is None else tuple(self.component_names[k] for k in all_of)
         proportions = self.latent.mixing_proportions[all_of]
-        prior = None if self.mixing_prior is None else self.mixing_prior.reordered(all_of, 0)
-        values = {"mixing_proportions": proportions, "component_names": names, "mixing_prior": prior}
+        values = {
+            "mixing_proportions": proportions,
+            "component_names": names,
+            "mixing_prior": None if self.mixing_prior is None else self.mixing_prior.reordered(all_of, 0),
+            "constraints": tuple(one.reordered(all_of.tolist()) for one in self.constraints),
+        }
         return replace(self, family=self.family.reordered(order), **values)
 
     def to_vector(self) -> Array:

@@ -98,6 +98,7 @@ def to_document(model: Mixture) -> dict[str, Any]:
         "noise": model.noise,
         "prior_rows": model.prior_rows,
         "mixing_prior": _option(model.mixing_prior),
+        "constraints": [str(one) for one in model.constraints],
         "family": _family_document(model.family),
         "binding": _binding_document(model.family.binding),
     }
@@ -169,6 +170,7 @@ def from_document(document: dict[str, Any], path: str | Path = "model") -> Mixtu
             document.get("noise", False),
             document.get("prior_rows", 0.0),
             mixing_prior=document.get("mixing_prior"),
+            constraints=tuple(str(text) for text in document.get("constraints", ())),
         )
         if document["binding"] is None:
             return mixture

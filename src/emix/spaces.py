@@ -16,6 +16,8 @@ class Space:
 
     requirement = "finite numbers"
     drops_single_column = True
+    lower, upper, is_open = -np.inf, np.inf, False
+    """Ends of what one entry may be, and whether the lower one itself is not allowed."""
 
     def contains(self, value: Array) -> bool:
         """Whether every entry is allowed."""
@@ -43,6 +45,7 @@ class Positive(Space):
     """Positive numbers, by their logarithm."""
 
     requirement = "positive finite numbers"
+    lower, is_open = 0.0, True
 
     def contains(self, value: Array) -> bool:
         return bool((value > 0).all() and np.isfinite(value).all())
@@ -58,6 +61,7 @@ class Nonnegative(Positive):
     """Positive numbers and 0, which is a boundary: its coordinate is -inf."""
 
     requirement = "finite numbers >= 0"
+    is_open = False
 
     def contains(self, value: Array) -> bool:
         return bool((value >= 0).all() and np.isfinite(value).all())
@@ -71,6 +75,7 @@ class Probability(Space):
     """Numbers from 0 to 1, by their logit; 0 and 1 are boundaries: -inf and inf."""
 
     requirement = "numbers from 0 to 1"
+    lower, upper = 0.0, 1.0
 
     def contains(self, value: Array) -> bool:
         return bool(((value >= 0) & (value <= 1)).all())
@@ -86,6 +91,7 @@ class Simplex(Space):
     """Rows of probabilities that sum to 1, by stick-breaking logits: defined also where some are exactly 0."""
 
     requirement = "rows of probabilities that sum to 1"
+    lower, upper = 0.0, 1.0
     drops_single_column = False
 
     def contains(self, value: Array) -> bool:

@@ -114,6 +114,13 @@ PriorRows = Annotated[
 UnknownMissing = Annotated[
     bool, typer.Option("--unknown-missing", help="A category that the model does not know counts as missing.")
 ]
+Constrain = Annotated[
+    list[str] | None,
+    typer.Option(
+        help='A constraint, as often as there are: `"sd tied"`, `"mean[0] = 0"`, `"mean[0] = mean[1]"`, '
+        '`"mean[1] fixed"`, `"0.1 <= mixing_proportions[1]"`; the indices are COMPONENT, COLUMN, LEVEL.'
+    ),
+]
 Seed = Annotated[int | None, typer.Option(help="Seed of the random starts. Default: drawn, and printed.")]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Write to this file (whole or not at all).")]
 Json = Annotated[bool, typer.Option("--json", help="One machine-readable document on stdout.")]
@@ -132,6 +139,7 @@ def fit(
     weights: Weights = None,
     start: Start = None,
     fix: Fix = None,
+    constrain: Constrain = None,
     stop: Annotated[
         str, typer.Option(help="`aitken`, `relative`, `parameters`, `mean-gain` or `iterations`.")
     ] = "aitken",
@@ -162,6 +170,7 @@ def fit(
         fix,
         seed,
         prior_rows,
+        tuple(constrain or ()),
     )
     return commands.fit(
         request, stop=stop, tol=tol, max_iter=max_iter, n_init=n_init, n_jobs=n_jobs, out=out, as_json=json
@@ -261,6 +270,7 @@ def explain(
     weights: Weights = None,
     start: Start = None,
     fix: Fix = None,
+    constrain: Constrain = None,
     iterations: Annotated[int, typer.Option(help="Iterations to show.")] = 1,
     seed: Seed = None,
     prior_rows: PriorRows = 0.0,
@@ -281,6 +291,7 @@ def explain(
         fix,
         seed,
         prior_rows,
+        tuple(constrain or ()),
     )
     return commands.explain(request, iterations=iterations)
 

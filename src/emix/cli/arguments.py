@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,7 @@ def build_model(
     start: str | Mixture | dict[str, Any] | None,
     *,
     noise: bool = False,
+    constraints: Sequence[str] = (),
 ) -> Mixture:
     """The mixture that the options describe.
 
@@ -86,7 +88,7 @@ def build_model(
         held = {name: value for name, value in start.family.parameters.items() if name in fixed}
         chosen = chosen.with_parameters(held)
         proportions = start.mixing_proportions if "mixing_proportions" in fixed else None
-    return Mixture(chosen, n_components, proportions, fixed, noise=noise)
+    return Mixture(chosen, n_components, proportions, fixed, noise=noise, constraints=tuple(constraints))
 
 
 def is_by_column(text: str | None) -> bool:

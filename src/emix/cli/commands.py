@@ -62,6 +62,7 @@ class Request:
     fix: str | None
     seed: int | None
     prior_rows: float = 0.0
+    constraints: tuple[str, ...] = ()
 
     def read(self) -> tuple[Mixture, Table, dict[str, Any]]:
         """The model, its columns, and the arguments of `emix.fit` that come from other columns."""
@@ -84,7 +85,8 @@ class Request:
         if self.columns is None:
             table = without_identifiers(table, self.family)
         start = parse_start(self.start)
-        model = build_model(table, self.components, self.family, self.covariance, self.fix, start, noise=self.noise)
+        how = (self.family, self.covariance, self.fix, start)
+        model = build_model(table, self.components, *how, noise=self.noise, constraints=self.constraints)
         model = replace(model, prior_rows=self.prior_rows) if self.prior_rows else model
         if isinstance(start, dict):
             start = None

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emix.block import Array, Chunk, Expectation, mix
+from emix.errors import DegenerateError, FitError, RootNotFoundError
 from emix.model import Mixture
 
 METHODS = ("k-means++", "random", "ward", "short-runs")
@@ -173,11 +174,50 @@ def _labelled_centres(
     return sums[present] / total[present, None], present
 
 
-def model_from_responsibilities(model: Mixture, source: Any, resp: Array) -> Mixture:
-    """The M-step on given responsibilities (n, K), which need not sum to 1 (a row of zeros counts for nothing)."""
+def model_from_responsibilities(model: Mixture, source: Any, resp: Array, *, is_unordered: bool = False) -> Mixture:
+    """The M-step on given responsibilities (n, K), which need not sum to 1 (a row of zeros counts for nothing).
+
+    Where it is all the same which component has which number (`is_unordered`) but for constraints that speak of some,
+    the numbers are exchanged as long as that raises what the M-step reaches.
+    """
 
     def summed(chunk: Chunk) -> Expectation:
         part = resp[chunk.start : chunk.start + len(chunk.x)].T * chunk.weight
         return Expectation(model.sum_statistics(chunk, np.ascontiguousarray(part)), 0.0)
 
-    return model.maximize(source.sum_over_chunks(summed).statistics)
+    statistics = source.sum_over_chunks(summed).statistics
+    speaks = any(entry.component is not None for one in model.constraints for entry in one.entries)
+    return _well_numbered(model, statistics) if is_unordered and speaks else model.maximize(statistics)
+
+
+def _well_numbered(model: Mixture, statistics: Array) -> Mixture:
+    """The M-step on sums whose components were exchanged, two by two, to suit the constraints best.
+
+    Raises
+    ------
+    DegenerateError, RootNotFoundError
+        No order leads to a model; the first reason.
+    """
+    K = len(statistics) - model.has_noise
+    order = np.arange(len(statistics))
+    best, highest = None, -np.inf
+    reason: FitError | None = None
+    is_better = True
+    pairs = [(0, 0), *((i, j) for i in range(K) for j in range(i))]
+    while is_better:
+        is_better = False
+        for i, j in pairs:
+            tried = order.copy()
+            tried[[i, j]] = tried[[j, i]]
+            try:
+                found = model.maximize(statistics[tried])
+            except (DegenerateError, RootNotFoundError) as error:
+                reason = reason or error
+                continue
+            reached = found.objective(statistics[tried])
+            if best is None or reached > highest + 1e-9 * abs(highest):
+                best, highest, order, is_better = found, reached, tried, True
+    if best is None:
+        assert reason is not None
+        raise reason
+    return best

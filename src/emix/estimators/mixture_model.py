@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -34,6 +34,8 @@ class MixtureModel(MixtureEstimator):
         Categorical; a table of several kinds has a family for each column.
     start, stop, tol, max_iter, n_init, n_jobs, random_state, accelerate
         As in `emix.fit`.
+    constraints : sequence of str, default=()
+        On single parameters, as in `Mixture`: `("sd tied", "mean[0] = 0")`.
 
     Attributes
     ----------
@@ -82,6 +84,7 @@ class MixtureModel(MixtureEstimator):
         n_jobs: int | None = None,
         random_state: Any = None,
         accelerate: bool | str = True,
+        constraints: Sequence[str] = (),
     ) -> None:
         self.n_components = n_components
         self.family = family
@@ -93,6 +96,7 @@ class MixtureModel(MixtureEstimator):
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.accelerate = accelerate
+        self.constraints = constraints
 
     def fit(self, X: Any, y: Any = None, *, labels: Any = None, sample_weight: Any = None) -> Self:
         """Fit to the rows of X.
@@ -119,7 +123,7 @@ class MixtureModel(MixtureEstimator):
             for one in self.assumptions_:
                 logger.info("assumed %s", one)
         self.result_ = self._run(
-            Mixture(family, int(self.n_components)),
+            Mixture(family, int(self.n_components), constraints=self.constraints),
             table,
             labels=labels,
             sample_weight=weight,

@@ -16,7 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emix.block import Array, Schema, Summary, updated
+from emix.constraints import NO_CONSTRAINTS, Constraint, Constraints
 from emix.errors import DegenerateError, ModelError
+from emix.families import constrained, entries
+from emix.families.declarations import RESOLUTION as RESOLUTION
+from emix.families.declarations import VARIANCE_FLOOR as VARIANCE_FLOOR
+from emix.families.declarations import WITH_PRIOR as WITH_PRIOR
+from emix.families.declarations import Binding as Binding
+from emix.families.declarations import Support as Support
+from emix.families.declarations import Work as Work
 from emix.families.patterns import Moments
 from emix.families.priors.owner import PriorOwner
 from emix.kernels.tiles import Tile
@@ -24,72 +32,6 @@ from emix.spaces import Space
 
 Parameter = Any
 """A constructor takes anything array-like for a parameter; the instance holds a float array, or None until fitted."""
-
-VARIANCE_FLOOR = 1e-10
-"""A variance below this share of the whole column's is a collapse. Statistics are taken about a pivot, so at this
-share (a standard deviation of 1e-5 of the column's) a variance still has six correct digits."""
-
-WITH_PRIOR = "pseudo-counts of the prior included"
-"""How a worked M-step says that there is a prior."""
-
-RESOLUTION = 1e-14
-"""A standard deviation below this share of the mean is below what the numbers themselves resolve."""
-
-
-@dataclass(frozen=True)
-class Support:
-    """What a family's cells may hold. data/ checks it and words the error from `requirement`."""
-
-    requirement: str
-    lower: float = -np.inf
-    lower_is_allowed: bool = True
-    upper: float = np.inf
-    is_whole: bool = False
-    is_categorical: bool = False
-    unknown_is_missing: bool = False
-    """A category that the fit did not see counts as missing, instead of being refused."""
-    min_columns: int = 1
-    max_columns: int | None = None
-    takes_missing: bool = True
-    must_vary: bool = False
-    bound_column: str | None = None
-    """A column of whole numbers, read beside the family's own, that no cell of the row may exceed."""
-    missing_is_joint: bool = False
-    """One missing cell makes the whole row missing."""
-    counts_tosses: bool = False
-    """Sequences of tosses are read as their number of heads."""
-
-
-@dataclass(frozen=True)
-class Binding:
-    """What a family learnt from the data before the first iteration; the same for all starts of a fit."""
-
-    schema: Schema
-    pivot: Array
-    scale: Array
-    whitening: Array | None = None
-    """Lower triangular (d, d) in the place of `scale`: y = whitening^-1 (x - pivot); a component's Cholesky factor."""
-    is_complete: bool = True
-    """No cell is missing."""
-    is_own: bool = False
-    """Pivot and scale are a component's own: a variance that falls below the floor is put there instead of refused. The
-    next pass sees it in the narrower scale, so that it goes on falling while there is something to gain."""
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The column names."""
-        return self.schema.names
-
-
-@dataclass(frozen=True)
-class Work:
-    """One line of a worked M-step: `parameter` is `numerator` / `denominator`, or as `text` says; arrays are (K,)."""
-
-    parameter: str
-    value: Array
-    text: str
-    numerator: Array | None = None
-    denominator: Array | None = None
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -100,16 +42,22 @@ class Family(PriorOwner):
     ----------
     fixed : frozenset of str
         Names of the parameters that `maximize` leaves as they are; it then returns the constrained maximum.
+    constraints : Constraints
+        On single entries of parameters: held, tied, bounded. `Mixture` reads them from text.
     binding : Binding or None
         Columns, category levels, pivot and scale of the data the family is bound to.
     """
 
     fixed: frozenset[str] = field(default=frozenset(), kw_only=True)
+    constraints: Constraints = field(default=NO_CONSTRAINTS, kw_only=True, repr=False)
     binding: Binding | None = field(default=None, kw_only=True, repr=False)
 
     name: ClassVar[str]
     spaces: ClassVar[Mapping[str, Space]]
     """Parameter name -> the space one component's entries live in, in the order of the constructor."""
+
+    aliases: ClassVar[Mapping[str, tuple[str, int]]] = {}
+    """What constraints may speak of beside the parameters -> the parameter, and which power of it that is."""
 
     groups_by_pattern: ClassVar[bool] = False
     """Whether rows with missing cells are summed by the pattern of what is observed, from `moments`."""
@@ -190,7 +138,7 @@ class Family(PriorOwner):
     @property
     def options(self) -> dict[str, Any]:
         """The constructor's other arguments, such as `n_trials`; what a specification is, apart from parameters."""
-        skipped = {*self.spaces, "fixed", "binding"}
+        skipped = {*self.spaces, "fixed", "constraints", "binding"}
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in skipped}
 
     def __str__(self) -> str:
@@ -209,16 +157,53 @@ class Family(PriorOwner):
         """The same family with these parameters held fixed."""
         return replace(self, fixed=names)
 
+    def with_constraints(self, constraints: Sequence[Constraint], n_components: int) -> Self:
+        """The same family of so many components under these constraints; checked once it is bound.
+
+        Raises
+        ------
+        ModelError
+            One speaks of a parameter that is not there, or they are not possible.
+        """
+        held = {(one.kind, one.entries): one.held for one in self.constraints}
+        own = []
+        for one in constraints:
+            if one.parameter in self.aliases:
+                one = one.powered(*self.aliases[one.parameter])
+            own.append(replace(one, held=held.get((one.kind, one.entries), one.held)))
+        if own:
+            self._check_can_be_constrained()
+        entries.check_names(self, tuple(own))
+        family = updated(self, constraints=Constraints(tuple(own), n_components) if own else NO_CONSTRAINTS)
+        return family if self.binding is None else entries.settled(family)
+
+    def _check_can_be_constrained(self) -> None:
+        """Raise a `ModelError` where the M-step maximizes more than coefficients times sums."""
+        if self._prior is not None and type(self)._log_prior_terms is not PriorOwner._log_prior_terms:
+            raise ModelError.constraints_beside(family=self.name, what="prior", instead="prior_rows of the mixture")
+        if self.options.get("variance_floor"):
+            raise ModelError.constraints_beside(
+                family=self.name, what="variance_floor", instead="a constraint such as 'variance >= 0.1'"
+            )
+
+    def holding(self, other: Self) -> Self:
+        """With the values of what constraints hold 'fixed', where they are not known yet, from another's parameters."""
+        return entries.holding(self, other)
+
     def with_parameters(self, values: Mapping[str, Any]) -> Self:
         """The same family with these parameters; None for one that is to be estimated."""
         return replace(self, **values)
 
     def reordered(self, order: NDArray[np.intp]) -> Self:
-        """The same family with its components in this order."""
+        """The same family with its components in this order; some of them alone are under no constraints."""
+        K, own = self.constraints.n_components, self.constraints
+        if own:
+            items = tuple(one.reordered(order.tolist()) for one in own) if len(order) == K else ()
+            own = Constraints(items, K) if items else NO_CONSTRAINTS
         values: dict[str, Any] = {name: take(value, order) for name, value in self.parameters.items()}
         if self._prior is not None:
             values["prior"] = self._prior.reordered(order, self._prior_columns())
-        return replace(self, **values)
+        return entries.settled(replace(self, **values, constraints=own))
 
     # -- the contract ------------------------------------------------------------------------------------------------
 
@@ -235,7 +220,7 @@ class Family(PriorOwner):
     def _bound(self, binding: Binding) -> Self:
         bound = replace(self, binding=binding)
         bound._check_columns()
-        return bound
+        return entries.settled(bound)
 
     @abstractmethod
     def _check_columns(self) -> None:
@@ -247,6 +232,15 @@ class Family(PriorOwner):
         if self.binding is None:
             raise ModelError.not_fitted(f"The family '{self.name}' is not bound to data yet; it")
         return self.binding.names
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        """The bound columns, or x0, x1, ... of the parameters."""
+        if self.binding is not None:
+            return self.binding.names
+        arrays = [value for value in self.parameters.values() if not isinstance(value, tuple)]
+        widths = [value.shape[1] for value in arrays if value.ndim > 1]
+        return tuple(f"x{j}" for j in range(max(widths, default=1)))
 
     @property
     def n_observed(self) -> int:
@@ -316,10 +310,15 @@ class Family(PriorOwner):
             return self
         sums = self.prior_sums(len(expected))
         if sums is None:
-            return self._maximize(expected)
-        fitted = self._maximize(expected + sums)
+            return self._maximize_constrained(expected) if self.constraints else self._maximize(expected)
+        with_prior = expected + sums
+        fitted = self._maximize_constrained(with_prior) if self.constraints else self._maximize(with_prior)
         vars(fitted)["_prior_sums"] = sums  # the same in all iterations
         return fitted
+
+    def _maximize_constrained(self, expected: Array) -> Self:
+        """`maximize` under constraints; a family that has a closed form of its own there overrides it."""
+        return constrained.maximum(self, expected)
 
     def maximize_apart(self, parts: Sequence[Self], expected: Array) -> Self:
         """The M-step from `parts`, each component as a family of its own, and the sums (K, D) that each took."""
@@ -363,7 +362,8 @@ class Family(PriorOwner):
         total = 0
         for name, value in self.parameters.items():
             if name not in self.fixed:
-                total += self.space(name).n_free(value)
+                is_own = bool(self.constraints.of(name))
+                total += entries.n_free(self, name) if is_own else self.space(name).n_free(value)
         return total
 
     def space(self, name: str) -> Space:
@@ -379,11 +379,45 @@ class Family(PriorOwner):
         """The same family of one component, bound with its own mean and spread as pivot and scale."""
         raise ModelError.argument(name="family", requirement="one that can be centred", found=self.name)
 
+    # -- what constraints read of a family ---------------------------------------------------------------------------
+
+    def entry_labels(self, name: str) -> tuple[tuple[str, ...], ...]:
+        """What the entries of one component of a parameter are of: columns, or columns and levels; () if one is all."""
+        return ((),)
+
+    def has_matrices(self, name: str) -> bool:
+        """Whether a parameter is one matrix per component, which is free or held as a whole."""
+        return False
+
+    def obstacle_to_hold(self, name: str) -> str:
+        """Why the matrix of a single component cannot be held; empty where it can."""
+        return ""
+
+    @property
+    def statistic_columns(self) -> NDArray[np.intp]:
+        """(D,) the column of each statistic, as a position among the entries of a parameter."""
+        return np.zeros(len(self.statistic_names), dtype=np.intp)
+
+    def cell_objective(self, expected: Array) -> Array:
+        """What the M-step maximizes, by component and column: (K, D) -> (K, d)."""
+        columns = self.statistic_columns
+        return np.asarray((self.coefficients() * expected) @ (columns[:, None] == np.arange(columns.max() + 1)))
+
+    def cell_weights(self, expected: Array) -> Array:
+        """Expected rows, about, of each component and column: (K, D) -> (K, d)."""
+        last = len(self.statistic_columns) - 1 - np.unique(self.statistic_columns[::-1], return_index=True)[1]
+        return np.asarray(expected[:, last])
+
+    def search_bounds(self, expected: Array) -> dict[str, tuple[Any, Any]]:
+        """Bounds of parameters within which `cell_objective` is to be maximized; what broadcasts to (K, d)."""
+        return {}
+
     # -- unconstrained coordinates, for standard errors ---------------------------------------------------------------
 
     def to_vector(self) -> Array:
         """All free parameters in unconstrained coordinates: log, logit, stick-breaking logits, log-Cholesky."""
-        parts = [self.space(n).to_vector(v) for n, v in self.parameters.items() if n not in self.fixed]
+        free = [(n, v) for n, v in self.parameters.items() if n not in self.fixed]
+        parts = [entries.to_vector(self, n) if self.constraints.of(n) else self.space(n).to_vector(v) for n, v in free]
         return np.concatenate(parts) if parts else np.zeros(0)
 
     def from_vector(self, vector: Array) -> Self:
@@ -391,7 +425,10 @@ class Family(PriorOwner):
         values, used = {}, 0
         for name, like in self.parameters.items():
             if name not in self.fixed:
-                values[name], step = self.space(name).from_vector(vector[used:], like)
+                if self.constraints.of(name):
+                    values[name], step = entries.from_vector(self, name, vector[used:])
+                else:
+                    values[name], step = self.space(name).from_vector(vector[used:], like)
                 used += step
         if used != len(vector):
             raise ModelError.argument(name="vector", requirement=f"{used} entries", found=len(vector))
@@ -409,8 +446,9 @@ class Family(PriorOwner):
             return ()
         sums = self.prior_sums(len(expected))
         if sums is None:
-            return self._work(expected)
-        lines = updated(self, prior=None)._work(expected + sums)
+            return constrained.work(self, expected) if self.constraints else self._work(expected)
+        bare = updated(self, prior=None)
+        lines = constrained.work(bare, expected + sums) if self.constraints else bare._work(expected + sums)
         return tuple(replace(line, text=f"{line.text}, {WITH_PRIOR}") for line in lines)
 
     def _work(self, expected: Array) -> tuple[Work, ...]:

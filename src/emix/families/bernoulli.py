@@ -59,6 +59,13 @@ class Bernoulli(Family):
                 family=self.name, name="probability", requirement=f"the shape {shape}", found=self.probability.shape
             )
 
+    def entry_labels(self, name: str) -> tuple[tuple[str, ...], ...]:
+        return ((),) if self.shared else tuple((column,) for column in self.column_names)
+
+    @property
+    def statistic_columns(self) -> NDArray[np.intp]:
+        return np.tile(np.arange(1 if self.shared else len(self.columns)), 2)
+
     @property
     def statistic_names(self) -> tuple[str, ...]:
         if self.shared:

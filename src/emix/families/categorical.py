@@ -109,6 +109,12 @@ class Categorical(Family):
         pairs = zip(self.binding.names, self.binding.schema.levels, strict=True)
         return tuple((column, str(level)) for column, levels in pairs for level in levels or ())
 
+    def entry_labels(self, name: str) -> tuple[tuple[str, ...], ...]:
+        if self.binding is not None:
+            return self._level_names()
+        sizes = enumerate(self._sizes())
+        return tuple((f"x{j}", str(level)) for j, size in sizes for level in range(size))
+
     @property
     def statistic_names(self) -> tuple[str, ...]:
         return tuple(f"{column} = {level}" for column, level in self._level_names())

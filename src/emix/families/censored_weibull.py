@@ -160,6 +160,25 @@ class CensoredWeibull(CensoredFamily):
             )
         return k, self._scale(log_scale + np.log(hazard / events) / k)
 
+    def cell_objective(self, expected: Array) -> Array:
+        """The bound of the log-likelihood at these parameters; `expected` carries those that its sums were taken at."""
+        n, events, rise = expected[:, 0], expected[:, 3], expected[:, 4]
+        total, first, second, third = expected[:, 5:].T
+        unit = np.where(n > 0, n, 1.0)
+        k, log_scale = np.where(n > 0, expected[:, 1] / unit, 1.0), expected[:, 2] / unit
+        x, shift = self.shape / k - 1, self.shape * (log_scale - np.log(self.scale))
+        hazard = total + x * (first + x * (second / 2 + np.abs(x) * third / 6))
+        value = events * (np.log(self.shape) + shift) + (1 + x) * rise - hazard * np.exp(shift)
+        return np.asarray(value[:, None])
+
+    def cell_weights(self, expected: Array) -> Array:
+        return expected[:, :1]
+
+    def search_bounds(self, expected: Array) -> dict[str, tuple[Array, Array]]:
+        n = expected[:, :1]
+        k = np.where(n > 0, expected[:, 1:2] / np.where(n > 0, n, 1.0), 1.0)
+        return {"shape": ((1 - FARTHEST) * k, (1 + FARTHEST) * k)}
+
     def _scale(self, logarithm: Array) -> Array:
         """From its logarithm; that of a component which is held fixed is not looked at.
 

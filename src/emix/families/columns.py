@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emix.block import Array, Schema, Summary, updated
+from emix.constraints import Constraint
 from emix.errors import ModelError
 from emix.families.base import Binding, Family, Support, Work
 from emix.spaces import Space
@@ -140,6 +141,24 @@ class Columns(Family):
 
     def with_fixed(self, names: frozenset[str]) -> Self:
         return replace(self, fixed=names)
+
+    def with_constraints(self, constraints: Sequence[Constraint], n_components: int) -> Self:
+        rest = list(constraints)
+
+        def change(_: int, part: Part) -> Family:
+            own = [one for one in rest if one.parameter.rpartition(".")[0] == part.label]
+            rest[:] = [one for one in rest if one not in own]
+            named = [one.of_parameter(one.parameter.rpartition(".")[2]) for one in own]
+            return part.family.with_constraints(named, n_components)
+
+        changed = self._with(change)
+        for one in rest:
+            available = ("mixing_proportions", *self.spaces)
+            raise ModelError.constraint_parameter(found=one, name=one.parameter, available=available)
+        return changed
+
+    def holding(self, other: Self) -> Self:
+        return self._with(lambda i, part: part.family.holding(other.parts[i].family))
 
     def with_parameters(self, values: Mapping[str, Any]) -> Self:
         unknown = sorted(set(values) - set(self.spaces))
@@ -284,6 +303,12 @@ class Columns(Family):
     def check_prior(self, K: int) -> None:
         for part in self.parts:
             part.family.check_prior(K)
+
+    def cell_objective(self, expected: Array) -> Array:
+        """Of all columns together: (K, 1)."""
+        pairs = zip(self.parts, self.rows, strict=True)
+        own = [part.family.cell_objective(expected[:, rows]).sum(axis=1) for part, rows in pairs]
+        return np.asarray(sum(own))[:, None]
 
     def log_prior(self) -> float:
         return sum(part.family.log_prior() for part in self.parts)

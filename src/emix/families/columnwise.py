@@ -37,6 +37,14 @@ class ColumnwiseFamily(Family):
                     family=self.name, name=name, requirement=f"the shape {shape} for {d} columns", found=value.shape
                 )
 
+    def entry_labels(self, name: str) -> tuple[tuple[str, ...], ...]:
+        return tuple((column,) for column in self.column_names)
+
+    @property
+    def statistic_columns(self) -> NDArray[np.intp]:
+        d = len(self.columns)
+        return np.tile(np.arange(d), self.n_statistics + 1)
+
     @property
     def n_observed(self) -> int:
         """One count of observed cells per column."""

@@ -45,6 +45,7 @@ class LogNormal(LocationScaleFamily):
 
     name = "lognormal"
     spaces = {"log_mean": REAL, "log_variance": POSITIVE}
+    aliases = {"log_sd": ("log_variance", 2)}
     support = Support("numbers > 0", lower=0, lower_is_allowed=False, must_vary=True)
     _mean_name = "log_mean"
     _variance_name = "log_variance"

@@ -51,6 +51,9 @@ class Multinomial(Family):
                 found=self.probabilities.shape,
             )
 
+    def entry_labels(self, name: str) -> tuple[tuple[str, ...], ...]:
+        return tuple((column,) for column in self.column_names)
+
     @property
     def statistic_names(self) -> tuple[str, ...]:
         return tuple(f"sum of {c}" for c in self.columns)

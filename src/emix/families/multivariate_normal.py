@@ -22,6 +22,7 @@ from scipy.linalg import solve_triangular
 from emix.block import Array, Schema, Summary, updated
 from emix.errors import DataError, DegenerateError, ModelError, RootNotFoundError
 from emix.families.base import RESOLUTION, VARIANCE_FLOOR, Binding, Family, Parameter, Support, Work, share
+from emix.families.constrained_means import APART, GaussianFamily, constrained_gaussian
 from emix.families.covariance import (
     HOW,
     CovarianceSpace,
@@ -48,8 +49,6 @@ from emix.families.structures.uniquenesses import LEAST
 from emix.kernels.tiles import PRODUCTS, SQUARES, Tile
 from emix.spaces import Space
 
-APART = ("VII", "VVI", "VVV")
-"""Structures in which a component's covariance depends on its own rows alone."""
 TURNED = ("EVE", "VVE", "EEV", "VEV")
 """Structures that compare the variances of different columns, through axes that are turned."""
 COMPARABLE, WORST = 1e4, 1e10
@@ -57,7 +56,7 @@ COMPARABLE, WORST = 1e4, 1e10
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class MultivariateNormal(Family):
+class MultivariateNormal(GaussianFamily):
     """Several correlated numeric columns.
 
     Parameters
@@ -107,8 +106,9 @@ class MultivariateNormal(Family):
         needed = f"one of the structures {', '.join(POSSIBLE)}"
         for name in (name for name, is_given in given.items() if is_given and chosen.name not in POSSIBLE):
             raise ModelError.argument(name=name, requirement=needed, found=chosen.name)
-        if self.prior is not None and self.fixed:
-            raise ModelError.argument(name="prior", requirement="nothing held fixed", found=sorted(self.fixed))
+        held = [*sorted(self.fixed), *(str(one) for one in self.constraints)]
+        if self.prior is not None and held:
+            raise ModelError.argument(name="prior", requirement="nothing held fixed or constrained", found=held)
         super().__post_init__()
         if self.mean is not None and self.mean.ndim != 2:
             raise ModelError.parameter(
@@ -287,6 +287,9 @@ class MultivariateNormal(Family):
 
     def _maximize(self, expected: Array) -> Self:
         return self._joined([self], [expected])
+
+    def _maximize_constrained(self, expected: Array) -> Self:
+        return constrained_gaussian(self, expected)
 
     def maximize_apart(self, parts: Sequence[Family], expected: Array) -> Self:
         if self.fixed.issuperset(self.spaces):

@@ -96,6 +96,32 @@ class NegativeBinomial(Family):
             )
         )
 
+    def entry_labels(self, name: str) -> tuple[tuple[str, ...], ...]:
+        return tuple((column,) for column in self.column_names)
+
+    @property
+    def statistic_columns(self) -> NDArray[np.intp]:
+        sizes = [len(values) + 3 for values in self.values()]
+        return np.repeat(np.arange(len(sizes)), sizes)
+
+    def cell_objective(self, expected: Array) -> Array:
+        found = []
+        for j, table in enumerate(self._tables(expected)):
+            m, s = by_column(self.mean)[:, j, None], by_column(self.size)[:, j, None]
+            inside = (table.weights * log_mass(table.values, m, s)).sum(axis=1)
+            log_p = np.where(m > 0, np.log(np.where(m > 0, m, 1.0)) - np.log(m + s), LOG_ZERO)[:, 0]
+            of_count = (-s * np.log1p(m / s) - gammaln(s))[:, 0]
+            beyond = table.beyond_total * log_p + table.beyond_digamma * s[:, 0] + table.beyond_count * of_count
+            found.append(inside + beyond)
+        return np.stack(found, axis=1)
+
+    def cell_weights(self, expected: Array) -> Array:
+        return np.stack([table.count for table in self._tables(expected)], axis=1)
+
+    def search_bounds(self, expected: Array) -> dict[str, tuple[Array, Array]]:
+        ends = [self._size_bounds(j, len(expected)) for j in range(len(self.columns))]
+        return {"size": (np.stack([low for low, _ in ends], axis=1), np.stack([high for _, high in ends], axis=1))}
+
     # -- densities and sums ------------------------------------------------------------------------------------------
 
     def is_linear(self, *, is_complete: bool) -> bool:
@@ -173,12 +199,18 @@ class NegativeBinomial(Family):
 
     def _size(self, table: Table, mean: Array, previous: Array | None, j: int) -> Array:
         """(K,), the constrained maximum; the bounds give way to what a start had, so that no step can lose."""
-        largest = max(float(self.values()[j][-1]), 1.0)
-        least = np.full(len(mean), LEAST) if previous is None else np.minimum(LEAST, previous)
-        most = np.full(len(mean), MOST * largest) if previous is None else np.maximum(MOST * largest, previous)
+        least, most = self._size_bounds(j, len(mean))
         tells = (table.count > 0) & (mean > 0)
         found = size_beside(np.where(tells, mean, 1.0), table, least, most)
         return np.where(tells, found, most if previous is None else previous)
+
+    def _size_bounds(self, j: int, K: int) -> tuple[Array, Array]:
+        """Of the estimated size (K,) of a column; wide enough for the previous one."""
+        previous, largest = self.size, max(float(self.values()[j][-1]), 1.0)
+        least, most = np.full(K, LEAST), np.full(K, MOST * largest)
+        if previous is None:
+            return least, most
+        return np.minimum(least, by_column(previous)[:, j]), np.maximum(most, by_column(previous)[:, j])
 
     # -- the rest ----------------------------------------------------------------------------------------------------
 

@@ -19,6 +19,8 @@ from emix.block import Array, Schema, Summary, updated
 from emix.errors import DegenerateError, ModelError
 from emix.families.base import RESOLUTION, VARIANCE_FLOOR, WITH_PRIOR, Binding, Family, Parameter, Support, Work
 from emix.families.columnwise import ColumnwiseFamily, by_column
+from emix.families.constrained import check_spread
+from emix.families.entries import groups_of
 from emix.families.priors import NormalInverseGammaPrior
 from emix.kernels.tiles import PLAIN, SQUARES, Tile
 from emix.spaces import POSITIVE, REAL
@@ -152,6 +154,27 @@ class LocationScaleFamily(ColumnwiseFamily):
         lines = Family._work(self, expected)
         return tuple(replace(line, text=f"mode of the posterior, {WITH_PRIOR}") for line in lines)
 
+    def _maximize_constrained(self, expected: Array) -> Self:
+        """The mean is the free one within its bounds, whatever the variance; variances are pooled about their means.
+
+        Only means that are tied weigh their components by variances that they themselves decide: these climb.
+        """
+        d, (pivot, scale) = len(self.columns), self._about()
+        means, variances = (groups_of(self, name) for name in (self._mean_name, self._variance_name))
+        n = expected[:, -d:]
+        if not (n > 0).all() or (means.is_free & (means.size > 1)).any():
+            return super()._maximize_constrained(expected)
+        first = expected[:, :d] / n
+        mean = means.clipped(pivot + scale * first)
+        off = np.where(mean == pivot + scale * first, 0.0, (mean - pivot) / scale - first)
+        squares = scale**2 * (expected[:, d : 2 * d] - n * first * first + n * off * off)
+        pooled = variances.sums(squares) / variances.sums(n)
+        variance = variances.clipped(pooled[variances.group])
+        is_free = variances.is_free[variances.group]
+        check_spread(variance / scale**2, is_free, n, self.columns)
+        values = {self._mean_name: mean, self._variance_name: variance}
+        return self.estimated(**{name: value for name, value in values.items() if name not in self.fixed})
+
     def _moments_of_fixed_mean(self) -> Array:
         pivot, scale = self._about()
         return np.asarray((by_column(getattr(self, self._mean_name)) - pivot) / scale)
@@ -217,6 +240,7 @@ class Normal(LocationScaleFamily):
     name = "normal"
     takes_noise = True
     spaces = {"mean": REAL, "variance": POSITIVE}
+    aliases = {"sd": ("variance", 2)}
     support = Support("finite numbers", must_vary=True)
 
     def bind(self, schema: Schema, summary: Summary) -> Self:

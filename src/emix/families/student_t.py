@@ -25,9 +25,12 @@ from scipy.linalg import solve_triangular
 from scipy.special import betaln, digamma, gammaln
 
 from emix.block import Array, Schema, Summary, updated
+from emix.constraints import NO_CONSTRAINTS, Constraints
 from emix.errors import DegenerateError, ModelError
-from emix.families.base import Binding, Family, Parameter, Support, Work
+from emix.families.base import Binding, Parameter, Support, Work
+from emix.families.constrained_means import GaussianFamily
 from emix.families.digammas import shape_from_gap
+from emix.families.entries import groups_of
 from emix.families.multivariate_normal import MultivariateNormal
 from emix.families.normal import positive_or_one
 from emix.spaces import POSITIVE, Space
@@ -41,7 +44,7 @@ FIRST = 10.0
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class StudentT(Family):
+class StudentT(GaussianFamily):
     """One or several correlated numeric columns with heavy tails: rows far out weigh little.
 
     Parameters
@@ -126,7 +129,10 @@ class StudentT(Family):
         names = {"mean": "mean", "scale": "covariance"}
         fixed = frozenset(names[name] for name in self.fixed & names.keys())
         unset = MultivariateNormal(structure=self.structure)
-        return updated(unset, mean=self.mean, covariance=self.scale, fixed=fixed, binding=self.binding)
+        items = tuple(one.of_parameter(names[one.parameter]) for one in self.constraints if one.parameter in names)
+        constraints = Constraints(items, self.constraints.n_components) if items else NO_CONSTRAINTS
+        values = {"mean": self.mean, "covariance": self.scale, "binding": self.binding}
+        return updated(unset, **values, fixed=fixed, constraints=constraints)
 
     @cached_property
     def _whitened(self) -> tuple[Array, Array]:
@@ -190,9 +196,14 @@ class StudentT(Family):
     # -- the M-step --------------------------------------------------------------------------------------------------
 
     @property
-    def _is_expanded(self) -> bool:
-        """Whether each component's scatter may be divided by its own sum of u."""
-        return self.structure != "tied" and "scale" not in self.fixed
+    def _is_expanded(self) -> bool | NDArray[np.bool_]:
+        """Whether each component's scatter may be divided by its own sum of u; (K,) where single scales are held."""
+        if self.structure == "tied" or "scale" in self.fixed:
+            return False
+        if not self.constraints.of("scale"):
+            return True
+        own = groups_of(self, "scale")
+        return np.asarray(own.is_free[own.group].any(axis=1))
 
     def _maximize(self, expected: Array) -> Self:
         weight, count = expected[:, -3], expected[:, -1]
@@ -205,6 +216,13 @@ class StudentT(Family):
             values["degrees_of_freedom"] = self._degrees_of_freedom(weight, expected[:, -2], count)
         return updated(self, **values)
 
+    def cell_objective(self, expected: Array) -> Array:
+        """Of mean and scale, given the weights; the degrees of freedom are left out."""
+        return self._normal.cell_objective(expected[:, :-2])
+
+    def _maximize_constrained(self, expected: Array) -> Self:
+        return self._maximize(expected)
+
     def _degrees_of_freedom(self, weight: Array, log_u: Array, count: Array) -> Array:
         """(K,), the constrained maximum; the bounds give way to what a start had, so that no step can lose."""
         has_rows, previous = (count > 0) & (weight > 0), self.degrees_of_freedom
@@ -212,12 +230,28 @@ class StudentT(Family):
             raise DegenerateError.empty(component=int(np.argmin(has_rows)))
         n = np.where(has_rows, count, 1.0)
         u = np.where(has_rows, weight, 1.0) / n
-        gap = (np.log(u) if self._is_expanded else u - 1) - log_u / n
+        gap = np.where(self._is_expanded, np.log(u), u - 1) - log_u / n
         least = np.full(len(n), LEAST) if previous is None else np.minimum(LEAST, previous)
         most = np.full(len(n), MOST) if previous is None else np.maximum(MOST, previous)
+        if self.constraints.of("degrees_of_freedom"):
+            return self._constrained_degrees(gap, np.where(has_rows, count, 0.0), least, most)
         shape = shape_from_gap(np.clip(gap, _gap(most / 2), _gap(least / 2)))
         found = np.clip(2 * shape, least, most)
         return found if previous is None else np.where(has_rows, found, previous)
+
+    def _constrained_degrees(self, gap: Array, count: Array, least: Array, most: Array) -> Array:
+        """(K,) for the mean gap of what is tied; the likelihood has one hill, so that bounds cut it off."""
+        own = groups_of(self, "degrees_of_freedom")
+        n = own.sums(count[:, None])
+        pooled = own.sums((gap * count)[:, None]) / np.where(n > 0, n, 1.0)
+        at_least = np.maximum(own.lower, np.where(own.lower > 0, own.lower, least.min()))
+        at_most = np.where(np.isfinite(own.upper), own.upper, np.maximum(most.max(), at_least))
+        at_least = np.minimum(at_least, at_most)
+        shape = shape_from_gap(np.clip(pooled, _gap(at_most / 2), _gap(at_least / 2)))
+        found = np.clip(2 * shape, at_least, at_most)[own.group][:, 0]
+        if self.degrees_of_freedom is not None:  # without rows as before
+            found = np.where(n[own.group][:, 0] > 0, found, self.degrees_of_freedom)
+        return own.clipped(found[:, None])[:, 0]
 
     # -- the rest ----------------------------------------------------------------------------------------------------
 

@@ -24,7 +24,7 @@ from emix.em.stopping import Aitken, StoppingRule, stopping_rule
 from emix.errors import ConvergenceWarning, DataError, FitError, ImpossibleRowError, ModelError
 from emix.families import Family
 from emix.fitting.advice import advice, rows_of
-from emix.fitting.starting import Start, is_believed, is_seeded, make_starts
+from emix.fitting.starting import Start, is_believed, is_seeded, make_starts, with_held_of
 from emix.model import Mixture, Model
 from emix.results import FitResult, Record, StartRecord, StopReason
 from emix.threads import blas_limited, map_in_order
@@ -143,7 +143,7 @@ def fit(
         sample = source = plain_source(model, table, weight)
         starts = [Start("given", one) for one in (start if isinstance(start, list | tuple) else [start or model])]
     else:
-        model = _with_binding_of(model, start)
+        model = _with_binding_of(with_held_of(model, start), start)
         model, source = prepare(
             model, table, labels=labels, weight=weight, n_jobs=threads, is_seeded=is_seeded(model, start)
         )
@@ -315,7 +315,7 @@ def _needs_centring(run: EMResult, source: InMemorySource, rule: StoppingRule) -
     model = run.model
     if not isinstance(model, Mixture) or isinstance(model, CentredMixture) or not model.family.can_be_centred:
         return False
-    if model.has_noise or model.prior_rows:
+    if model.has_noise or model.prior_rows or model.constraints:  # ties know no component by itself
         return False
     if run.stop_reason is StopReason.DEGENERATE:
         return is_believed(run.collapsed_weight, source)

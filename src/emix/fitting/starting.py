@@ -89,15 +89,25 @@ def _seeded(
     if isinstance(all_rows, SparseSource):  # each row counts a little: no column is left with probability 0
         source, resp = all_rows, all_rows.spread(source, resp, BLUR)
     label = f"short run from {method}" if is_short else method
-    return _attempt(label, model, source, resp, is_short=is_short)
+    return _attempt(label, model, source, resp, is_short=is_short, is_unordered=source.knowledge is None)
 
 
-def _attempt(label: str, model: Mixture, source: InMemorySource, resp: Array, *, is_short: bool = False) -> Start:
+def _attempt(
+    label: str,
+    model: Mixture,
+    source: InMemorySource,
+    resp: Array,
+    *,
+    is_short: bool = False,
+    is_unordered: bool = False,
+) -> Start:
     try:
-        return Start(label, model_from_responsibilities(_unfitted(model), source, resp), is_short=is_short)
+        started = model_from_responsibilities(_unfitted(model), source, resp, is_unordered=is_unordered)
+        return Start(label, started, is_short=is_short)
     except DegenerateError as error:
         binding = model.family.binding
-        if binding is None or not is_believed(error.weight, source) or not model.family.can_be_centred:
+        can_be_centred = model.family.can_be_centred and not model.constraints
+        if binding is None or not is_believed(error.weight, source) or not can_be_centred:
             return Start(label, None, f"At the start {error}", is_short)
     # narrow, but on many rows: start from a little more spread, and leave the rest to the centred path
     lifted = replace(model, family=replace(model.family, binding=replace(binding, is_own=True)))
@@ -140,6 +150,18 @@ def _with_parameters(model: Mixture, start: Mixture) -> Mixture:
     started = replace(model, family=model.family.with_parameters(free), mixing_proportions=proportions)
     started.family._check_columns()
     return started
+
+
+def with_held_of(model: Mixture, start: Any) -> Mixture:
+    """The model with what its constraints hold 'fixed' read from a start's parameters, where its own do not tell it."""
+    first = start[0] if isinstance(start, list | tuple) and start else start
+    is_open = any(one.kind == "fixed" for one in model.constraints)
+    if not is_open or not isinstance(first, Mixture) or not first.is_fitted or first.family.name != model.family.name:
+        return model
+    held = model.mixing_proportions
+    if held is None and any(one.kind == "fixed" for one in model.constraints if one.parameter == "mixing_proportions"):
+        held = first.mixing_proportions
+    return replace(model, family=model.family.holding(first.family), mixing_proportions=held)
 
 
 def _from_array(model: Mixture, source: InMemorySource, table: Table, start: Any) -> Start:

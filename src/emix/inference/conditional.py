@@ -51,7 +51,7 @@ def marginal(model: Mixture, columns: Column | Sequence[Column]) -> Mixture:
     """
     model = bound(model)
     keep = arranged(model.family, positions(model, columns))
-    return _part_of(model, keep, of_columns(model.family, keep))
+    return _part_of(replace(model, constraints=()), keep, of_columns(model.family, keep))
 
 
 def condition(model: Mixture, values: Mapping[Any, Any]) -> Mixture:
@@ -97,7 +97,7 @@ def condition(model: Mixture, values: Mapping[Any, Any]) -> Mixture:
         raise ModelError.argument(name="values", requirement="a value for each column, none missing", found=values)
     if not np.isfinite(score_samples(known, row)).all():
         raise ImpossibleRowError.at(0, f"the row {dict(values)}")
-    left = _part_of(model, rest, family_given(model.family, rest, given, x))
+    left = _part_of(replace(model, constraints=()), rest, family_given(model.family, rest, given, x))
     return replace(left, mixing_proportions=responsibilities(known, row)[0])
 
 

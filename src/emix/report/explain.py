@@ -119,6 +119,10 @@ def _print_m_step(console: Console, model: Mixture, worked: WorkedIteration) -> 
     lines: list[Work] = []
     if "mixing_proportions" in model.fixed:
         console.print("  mixing_proportions: held fixed")
+    elif model.constraints and any(one.parameter == "mixing_proportions" for one in model.constraints):
+        own = "; ".join(str(one) for one in model.constraints if one.parameter == "mixing_proportions")
+        proportions = worked.next_model.latent.mixing_proportions
+        lines.append(Work("mixing_proportions", proportions, f"the maximum under: {own}"))
     else:
         total = np.full(len(counts), counts.sum())
         lines.append(Work("mixing_proportions", counts / total, "expected rows / all rows", counts, total))
