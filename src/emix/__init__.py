@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         NegativeBinomial,
         Normal,
         Poisson,
+        ScipyDistribution,
         StudentT,
         TruncatedPoisson,
         VonMises,
@@ -99,7 +100,7 @@ _HOMES = {
     "emix.families": (
         "Bernoulli Beta Binomial Categorical CensoredExponential CensoredWeibull Columns ConjugatePrior Exponential "
         "FactorAnalytic Gamma Geometric InverseGaussian LogNormal Multinomial MultivariateNormal "
-        "NegativeBinomial Normal Poisson StudentT TruncatedPoisson VonMises ZeroInflatedPoisson "
+        "NegativeBinomial Normal Poisson ScipyDistribution StudentT TruncatedPoisson VonMises ZeroInflatedPoisson "
     ),
     "emix.fitting": "EStep e_step fit impute predict responsibilities sample score_samples",
     "emix.inference": (
@@ -164,6 +165,7 @@ __all__ = [
     "NegativeBinomial",
     "Normal",
     "Poisson",
+    "ScipyDistribution",
     "StopReason",
     "StudentT",
     "TableFit",

@@ -142,9 +142,10 @@ def _family(described: dict[str, Any]) -> Family:
         return replace(family, families=tuple(bound))
     kind = FAMILIES[described["name"]]
     options, parameters = described["options"], described["parameters"]
-    if not set(parameters) <= set(kind.spaces):
+    family = kind(**options)
+    if not set(parameters) <= set(family.spaces):
         raise ValueError(f"parameters {sorted(parameters)} of {kind.name}")
-    return kind(**options, **parameters)
+    return family.with_parameters(parameters)
 
 
 def _option(value: Any) -> Any:

@@ -89,7 +89,9 @@ def check_cells(
     own = len(names) - (support.bound_column is not None)
     low, high = summary.minimum[:own], summary.maximum[:own]
     is_inside = bool((low >= support.lower if support.lower_is_allowed else low > support.lower).all())
-    is_inside = is_inside and bool((high <= support.upper).all()) and not summary.n_infinite.any()
+    below = high <= support.upper if support.upper_is_allowed else high < support.upper
+    below |= low > high  # nothing is observed
+    is_inside = is_inside and bool(below.all()) and not summary.n_infinite.any()
     if support.is_whole:
         is_inside = is_inside and not summary.n_fractional[:own].any()
     if not is_inside or support.bound_column is not None:
@@ -200,7 +202,7 @@ def _check_one_by_one(x: Array, own: int, support: Support, family: str, table: 
     _refuse(np.isinf(x), x, "finite numbers", family, table, names)
     cells = x[:, :own]
     bad = (cells < support.lower) if support.lower_is_allowed else (cells <= support.lower)
-    bad |= cells > support.upper
+    bad |= (cells > support.upper) if support.upper_is_allowed else (cells >= support.upper)
     if support.is_whole:
         bad |= cells != np.floor(np.where(np.isnan(cells), 0.0, cells)) + np.where(np.isnan(cells), np.nan, 0.0)
         bad &= ~np.isnan(cells)

@@ -26,6 +26,7 @@ from emix.families.negative_binomial import NegativeBinomial
 from emix.families.normal import Normal
 from emix.families.poisson import Poisson
 from emix.families.prior import ConjugatePrior
+from emix.families.scipy_distribution import ScipyDistribution
 from emix.families.structures import STRUCTURES, FactorAnalytic
 from emix.families.student_t import StudentT
 from emix.families.truncated_poisson import TruncatedPoisson
@@ -55,6 +56,7 @@ FAMILIES: dict[str, type[Family]] = {
         InverseGaussian,
         CensoredExponential,
         CensoredWeibull,
+        ScipyDistribution,
     )
 }
 
@@ -123,6 +125,7 @@ __all__ = [
     "NegativeBinomial",
     "Normal",
     "Poisson",
+    "ScipyDistribution",
     "StudentT",
     "Support",
     "TruncatedPoisson",

@@ -40,6 +40,7 @@ class Support:
     lower: float = -np.inf
     lower_is_allowed: bool = True
     upper: float = np.inf
+    upper_is_allowed: bool = True
     is_whole: bool = False
     is_categorical: bool = False
     unknown_is_missing: bool = False
@@ -54,6 +55,8 @@ class Support:
     """One missing cell makes the whole row missing."""
     counts_tosses: bool = False
     """Sequences of tosses are read as their number of heads."""
+    needs_values: bool = False
+    """The family is bound to the distinct values of its columns: its sums are over these."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,8 @@ class Binding:
     """Lower triangular (d, d) in the place of `scale`: y = whitening^-1 (x - pivot); a component's Cholesky factor."""
     is_complete: bool = True
     """No cell is missing."""
+    values: tuple[Array | None, ...] = ()
+    """The distinct values of each column, sorted, of a family that needs them; no file keeps them."""
     is_own: bool = False
     """Pivot and scale are a component's own: a variance that falls below the floor is put there instead of refused. The
     next pass sees it in the narrower scale, so that it goes on falling while there is something to gain."""
@@ -238,6 +243,15 @@ class Family(ABC):
         if self.binding is None:
             raise ModelError.not_fitted(f"The family '{self.name}' is not bound to data yet; it")
         return self.binding.names
+
+    def with_values(self, summary: Summary) -> Self:
+        """Bound to the distinct values of these data, and otherwise as it is, where the family needs them."""
+        return self
+
+    @property
+    def n_sums(self) -> int:
+        """How many statistics there are, D."""
+        return len(self.statistic_names)
 
     @property
     def n_observed(self) -> int:
