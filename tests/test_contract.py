@@ -141,7 +141,8 @@ def without_column(family: Family, j: int) -> Family:
         else:
             values[name] = value if getattr(family, "shared", False) else value[:, keep]
     schema = Schema(tuple(binding.names[i] for i in keep), tuple(binding.schema.levels[i] for i in keep))
-    return replace(family, binding=Binding(schema, binding.pivot[keep], binding.scale[keep]), **values)
+    own = tuple(binding.values[i] for i in keep) if binding.values else ()
+    return replace(family, binding=Binding(schema, binding.pivot[keep], binding.scale[keep], values=own), **values)
 
 
 def shared_rows(family: Family, smaller: Family) -> list[int]:

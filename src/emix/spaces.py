@@ -156,8 +156,8 @@ class Interval(Space):
             below = np.log(value - self.lower) if np.isfinite(self.lower) else None
             above = np.log(self.upper - value) if np.isfinite(self.upper) else None
         if below is None:
-            return value if above is None else -above
-        return below if above is None else below - above
+            return np.asarray(value if above is None else -above)
+        return np.asarray(below if above is None else below - above)
 
     def from_vector(self, vector: Array, like: Any) -> tuple[Any, int]:
         u = vector[: like.size].reshape(like.shape)
@@ -165,4 +165,4 @@ class Interval(Space):
             return self.lower + (self.upper - self.lower) * np.asarray(expit(u)), like.size
         if np.isfinite(self.lower):
             return self.lower + np.exp(u), like.size
-        return self.upper - np.exp(-u) if np.isfinite(self.upper) else u, like.size
+        return (self.upper - np.exp(-u) if np.isfinite(self.upper) else u), like.size

@@ -382,9 +382,7 @@ def _read_part(
     support = family.support
     x, schema = encode(table, support, family=family.name, schema=known)
     weight = weight if len(weight) == len(x) else np.ones(len(x))
-    summary = summarize(
-        x, weight, with_logs=_needs_logs(family), with_values=support.needs_values, n_jobs=n_jobs
-    )
+    summary = summarize(x, weight, with_logs=_needs_logs(family), with_values=support.needs_values, n_jobs=n_jobs)
     check_cells(x, summary, support, family=family.name, table=table, names=schema.names)
     return x, schema, summary
 

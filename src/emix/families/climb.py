@@ -24,7 +24,7 @@ LONGEST = 2.0
 """Of a step, in units of a coordinate."""
 MAX_NEWTON = 60
 HALVINGS = 30
-SIMPLEXES = 8
+SIMPLEXES = 5
 """Simplexes one after another at most: each begins where the last ended, with its full size."""
 
 

@@ -11,7 +11,7 @@ Source: Virtanen et al. (2020), Nature Methods 17, 261-272 (the distributions).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -19,24 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emix.block import LOG_ZERO, Array, Schema, Summary, updated
-from emix.errors import DegenerateError, ModelError, RootNotFoundError
-from emix.families.base import VARIANCE_FLOOR, Binding, Family, Support, take
-from emix.families.climb import climb
+from emix.errors import DegenerateError, ModelError
+from emix.families.base import Binding, Family, Support, take
 from emix.families.columnwise import by_column
 from emix.families.normal import positive_or_one
-from emix.families.scipy_law import Law, ends, law_named, law_of, starts
+from emix.families.scipy_law import Law, ends, law_named, law_of
+from emix.families.scipy_maximum import Where, maximum
 from emix.spaces import Space
 
 FREE = "free"
-TRIED = 3
-"""Of the parameters to start from: so many of the best are climbed from."""
-ENOUGH = 1e-10
-"""Log-likelihood still to be gained by an M-step at most, total, in nats: far below the tolerance of any fit."""
-STEEP = 1e6
-"""Density, in units of the column's standard deviation, beyond which the climb does not go; a tenth of it is a collapse
-onto one value (a normal component with 4e-6 of the column's standard deviation)."""
-FARTHEST = 60.0
-"""Of a coordinate, which is mostly a logarithm."""
 
 
 @dataclass(frozen=True, eq=False, repr=False, init=False)
@@ -62,9 +53,9 @@ class ScipyDistribution(Family):
     Notes
     -----
     Slower than the other families, and the rows stay in memory: the expected statistics are (K, V) weights of the V
-    different values of the columns. Where V is in the millions a pass takes seconds, and acceleration keeps several such
-    arrays; `accelerate=False` saves them. A location that is estimated for a distribution with an end (`loc='free'`)
-    mostly makes the likelihood unbounded at the lowest value; such a start ends as degenerate.
+    different values of the columns. Where V is in the millions a pass takes seconds, and acceleration keeps several
+    such arrays; `accelerate=False` saves them. A location that is estimated for a distribution with an end
+    (`loc='free'`) may let the density rise without bound at the lowest value; such a start ends as degenerate.
 
     Examples
     --------
@@ -114,7 +105,7 @@ class ScipyDistribution(Family):
         if law.is_discrete and not float(numbers.get("loc", 0.5)).is_integer():
             raise ModelError.held_shape(distribution=law.name, name="loc", found=numbers.get("loc", repr(FREE)))
         if len(numbers) == len(law.spaces):
-            requirement = f"one parameter of '{law.name}' at least that is estimated, such as scale='free'"
+            requirement = f"one of '{law.name}' at least that is estimated, such as loc='free'"
             raise ModelError.argument(name="parameters", requirement=requirement, found=numbers)
         set_to = {"distribution": law.name, "held": tuple((n, numbers[n]) for n in law.spaces if n in numbers)}
         for name, value in {**set_to, "given": values, "fixed": fixed, "binding": binding}.items():
@@ -214,8 +205,9 @@ class ScipyDistribution(Family):
         signs = ((lower, ">", takes_lower), (upper, "<", takes_upper))
         said = " and ".join(f"{sign}{'=' * takes} {end:g}" for end, sign, takes in signs if np.isfinite(end))
         kind = "whole numbers" if law.is_discrete else "numbers" if said else "finite numbers"
+        said = f"{kind} {said}".strip() + f" for '{law.name}'"
         return Support(
-            f"{kind} {said}".strip(),
+            said,
             lower=lower,
             lower_is_allowed=takes_lower or not np.isfinite(lower),
             upper=upper,
@@ -340,7 +332,7 @@ class ScipyDistribution(Family):
     # -- the M-step --------------------------------------------------------------------------------------------------
 
     def _maximize(self, expected: Array) -> Self:
-        free = [name for name in self.spaces if name not in self.fixed]
+        free = {name: space for name, space in self.spaces.items() if name not in self.fixed}
         K, values = len(expected), self._values()
         found = np.empty((len(free), K, len(values)))
         start = 0
@@ -348,83 +340,21 @@ class ScipyDistribution(Family):
             weights = expected[:, start : start + len(column)]
             start += len(column)
             for k in range(K):
-                used = weights[k] != 0
-                total = float(weights[k].sum())
+                used, total = weights[k] != 0, float(weights[k].sum())
                 if total <= 0 and not self.is_fitted:
                     raise DegenerateError.empty(component=k)
-                if total <= 0:
-                    own = self._parameters_of(k, j)
-                else:
-                    own = self._climbed(column[used], weights[k][used], k, j, free)
+                own = self._parameters_of(k, j)
+                if total > 0:
+                    held = {name: value for name, value in own.items() if name not in free}
+                    where = Where(k, self.columns[j], self._scale_of(j))
+                    first = own if self.is_fitted else None
+                    own = maximum(self._law, free, held, column[used], weights[k][used], where, first)
                 found[:, k, j] = [own[name] for name in free]
         return self.estimated(**dict(zip(free, found, strict=True)))
 
-    def _climbed(self, values: Array, weight: Array, k: int, j: int, free: Sequence[str]) -> dict[str, float]:
-        """The parameters of the highest weighted likelihood, from those of component k in column j."""
-        law, total = self._law, float(weight.sum())
-        unit = float(self.binding.scale[j]) if self.binding is not None else 1.0
-        centre, spread = self._middle(values, weight, k, j)
-        held = {**dict(self.held), **{n: float(by_column(self.given[n])[k, j]) for n in self.fixed if n in self.given}}
-        limit = np.inf if law.is_discrete else np.log(STEEP / unit)
-        free_spaces = [(name, self.spaces[name]) for name in free]
-
-        def at(point: Array) -> dict[str, float]:
-            own = {}
-            for u, (name, space) in zip(point, free_spaces, strict=True):
-                own[name] = centre + float(u) * spread if name == "loc" else float(space.from_vector(u[None], u[None])[0][0])
-            return {**held, **own}
-
-        def point_of(own: dict[str, float]) -> Array:
-            scaled = [(own[n] - centre) / spread if n == "loc" else s.to_vector(np.array([own[n]]))[0] for n, s in free_spaces]
-            return np.array(scaled, dtype=np.float64)
-
-        def height(point: Array) -> float:
-            if not (np.abs(point[[n != "loc" for n in free]]) < FARTHEST).all():
-                return -np.inf
-            own = at(point)
-            log_density = law.log_density(values, own)
-            if not (log_density < (limit if "loc" in free else np.inf)).all():
-                return -np.inf
-            found = float(weight @ log_density) / total
-            return found if np.isfinite(found) else -np.inf
-
-        first = [self._parameters_of(k, j)] if self.is_fitted else starts(law, held, values, weight)
-        candidates = [point_of(one) for one in first]
-        candidates = [point for point in candidates if np.isfinite(point).all()]
-        heights = [height(point) for point in candidates]
-        best = [i for i in np.argsort(heights)[::-1][:TRIED] if np.isfinite(heights[i])]
-        if not best:
-            raise DegenerateError.nowhere(component=k, column=self.columns[j], distribution=law.name)
-        ended = [climb(height, candidates[i], ENOUGH / max(total, 1.0)) for i in best]
-        summit = max(ended, key=lambda one: (one.is_converged, one.value))
-        own = at(summit.point)
-        if not summit.is_converged:
-            column = self.columns[j]
-            raise RootNotFoundError.scipy_maximum(distribution=law.name, component=k, column=column, last=own)
-        log_density = law.log_density(values, own)
-        if (log_density > limit - np.log(10)).any() and "loc" in free:
-            at_value = float(values[np.argmax(log_density)])
-            raise DegenerateError.unbounded(
-                component=k, column=self.columns[j], distribution=law.name, at=at_value, weight=total
-            )
-        return own
-
-    def _middle(self, values: Array, weight: Array, k: int, j: int) -> tuple[float, float]:
-        """Mean and standard deviation of the weighted values; 1 for counts that are all equal.
-
-        Raises
-        ------
-        DegenerateError
-            There is none, of a continuous one: the density would rise without bound.
-        """
-        total, unit = float(weight.sum()), float(self.binding.scale[j]) if self.binding is not None else 1.0
-        mean = float(weight @ values) / total
-        variance = float(weight @ (values - mean) ** 2) / total
-        if not self._law.is_discrete and not variance > VARIANCE_FLOOR * unit**2:
-            raise DegenerateError.collapsed(
-                component=k, column=self.columns[j], ratio=max(variance / unit**2, 0.0), weight=total
-            )
-        return mean, float(np.sqrt(variance)) if variance > 0 else 1.0
+    def _scale_of(self, j: int) -> float:
+        """The standard deviation of the whole column."""
+        return 1.0 if self.binding is None else float(self.binding.scale[j])
 
     # -- the rest ----------------------------------------------------------------------------------------------------
 

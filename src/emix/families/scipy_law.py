@@ -49,7 +49,7 @@ class Law:
     @cached_property
     def shapes(self) -> dict[str, Space]:
         """Shape parameters and their spaces, in SciPy's order."""
-        found = {}
+        found: dict[str, Space] = {}
         for one in self.distribution._shape_info():
             lower, upper = (float(end) for end in one.domain)
             lower = 0.0 if 0 < lower < np.finfo(np.float64).tiny else lower  # SciPy's way to leave out an end
@@ -106,7 +106,7 @@ class Law:
             held["scale"] = 1.0
         return held
 
-    def probes(self, held: dict[str, float]) -> list[dict[str, float]]:
+    def probes(self, held: Mapping[str, float]) -> list[dict[str, float]]:
         """Shapes to try, of which `held` ones are as they are."""
         free = [name for name in self.shapes if name not in held]
         n = next(n for n in (5, 4, 3, 2, 1) if n ** len(free) <= MOST_PROBES or n == 1)
@@ -144,7 +144,7 @@ def ends(law: Law, held: tuple[tuple[str, float], ...]) -> tuple[float, float, b
     return found[0], found[1], allowed[0], allowed[1]
 
 
-def starts(law: Law, held: dict[str, float], values: Array, weight: Array) -> list[dict[str, float]]:
+def starts(law: Law, held: Mapping[str, float], values: Array, weight: Array) -> list[dict[str, float]]:
     """Parameters to start from: shapes that are tried, location and scale from the quartiles (V,) values with weights.
 
     Where the scale is held or there is none, shapes are also taken from mean and variance.
@@ -171,6 +171,11 @@ def starts(law: Law, held: dict[str, float], values: Array, weight: Array) -> li
         loc = held.get("loc", float(middle) - scale * centre)
         found.append({**shapes, "loc": loc, "scale": scale})
         lower, upper = (scale * float(end) for end in law.distribution.support(*shapes.values()))
+        if not {"loc", "scale"} & held.keys() and np.isfinite(lower) and np.isfinite(upper):  # room for all values
+            ratio = 1.1 * float(values[-1] - values[0]) / (upper - lower)
+            room = {"loc": float(values[0] + values[-1]) / 2 - ratio * (lower + upper) / 2, "scale": scale * ratio}
+            found.append({**shapes, **room})
+            continue
         if "loc" not in held and np.isfinite(lower) and values[0] <= loc + lower:
             found.append({**shapes, "loc": float(values[0]) - lower - 0.1 * spread, "scale": scale})
         if "loc" not in held and np.isfinite(upper) and values[-1] >= loc + upper:
@@ -178,7 +183,7 @@ def starts(law: Law, held: dict[str, float], values: Array, weight: Array) -> li
     return found
 
 
-def _by_moments(law: Law, held: dict[str, float], mean: float, variance: float) -> list[dict[str, float]]:
+def _by_moments(law: Law, held: Mapping[str, float], mean: float, variance: float) -> list[dict[str, float]]:
     """Shapes of the size of a mean or of a ratio of moments, as those of most counts are."""
     sizes = [mean, np.sqrt(variance), mean**2 / max(variance - mean, 1e-3 * abs(mean) + 1e-9), 1.0]
     shares = [mean / max(variance, 1e-9), 1 / (1 + abs(mean)), 1 / max(abs(mean), 1e-9), mean, 0.5]
@@ -229,8 +234,9 @@ def law_of(given: Any) -> Law:
         if getattr(stats, str(given.name), None) is given:
             return Law(str(given.name))
         raise ModelError.no_distribution(f"a distribution that is not part of scipy.stats: {given.name!r}")
-    if isinstance(getattr(given, "dist", None), stats.rv_continuous | stats.rv_discrete):
-        held = {**dict(zip(Law(given.dist.name).spaces, given.args, strict=False)), **given.kwds}
-        said = ", ".join([repr(given.dist.name), *(f"{name}={value!r}" for name, value in held.items())])
+    frozen: Any = given.dist if hasattr(given, "dist") else given
+    if isinstance(frozen, stats.rv_continuous | stats.rv_discrete):
+        held = {**dict(zip(Law(frozen.name).spaces, given.args, strict=False)), **given.kwds}
+        said = ", ".join([repr(frozen.name), *(f"{name}={value!r}" for name, value in held.items())])
         raise ModelError.no_distribution(f"a frozen one. Hold its parameters instead: ScipyDistribution({said})")
     raise ModelError.no_distribution(repr(given))

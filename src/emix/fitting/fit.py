@@ -150,7 +150,9 @@ def fit(
             model, table, labels=labels, weight=weight, n_jobs=threads, is_seeded=is_seeded(model, start)
         )
         if model.family.support.needs_values:
-            LOGGER.info("%s asks SciPy for each row at each pass: this is slower than the other families.", model.family)
+            LOGGER.info(
+                "%s asks SciPy for each row at each pass: this is slower than the other families.", model.family
+            )
         rows, source = source, source.collapsed().prepared_for(model.family)
         model = _with_prior(model, source)
         sample = source.sample(SAMPLE_ROWS, seed) if is_seeded(model, start) else source
