@@ -366,7 +366,6 @@ FACTORISED = [case for case in CASES if case.factorises]
 ALL_OR_NOTHING = [case for case in CASES if case.family.support.missing_is_joint]
 COMPLETING = [case for case in CASES if case.family.groups_by_pattern]
 """A missing cell is not left out but expected, given the others of its row."""
-REFUSING = [case for case in CASES if not case.family.support.takes_missing]
 LINEAR = [case for case in CASES if case.family.is_linear(is_complete=True)]
 WITH_MEAN = [case for case in TWO_PARAMETERS if any("variance" in name for name in case.family.spaces)]
 

@@ -218,7 +218,7 @@ class InMemorySource:
             T = family.statistics(chunk.cells, is_complete=chunk.is_complete)
             T = np.concatenate([np.ones((1, len(chunk.x))), T])
             T = T if T.size <= KEPT else None
-        by_pattern = family.groups_by_pattern and not chunk.is_complete
+        by_pattern = family.groups_by_pattern and family.moments is not None and not chunk.is_complete
         if by_pattern and self.n_rows * self.n_components * (1 + family.n_sums) >= dispatch.COMPILE_FROM:
             chunk = replace(chunk, patterns=find_patterns(chunk.x))
         codes, is_large = None, self.x.size >= PACK_FROM

@@ -22,7 +22,7 @@ from emix.block import LOG_ZERO, Array, Schema, Summary, updated
 from emix.errors import DegenerateError, ModelError
 from emix.families.base import Binding, Family, Support, take
 from emix.families.columnwise import by_column
-from emix.families.normal import positive_or_one
+from emix.families.normal import finite_or_zero, positive_or_one
 from emix.families.scipy_law import Law, ends, law_named, law_of
 from emix.families.scipy_maximum import Where, maximum
 from emix.spaces import Space
@@ -224,7 +224,7 @@ class ScipyDistribution(Family):
 
     def bind(self, schema: Schema, summary: Summary) -> Self:
         scale = np.sqrt(positive_or_one(summary.variance))
-        return self._bound(Binding(schema, summary.mean, scale, values=summary.values))
+        return self._bound(Binding(schema, finite_or_zero(summary.mean), scale, values=summary.values))
 
     def with_values(self, summary: Summary) -> Self:
         if self.binding is None:

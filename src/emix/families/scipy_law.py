@@ -231,9 +231,10 @@ def law_of(given: Any) -> Law:
     from scipy import stats
 
     if isinstance(given, stats.rv_continuous | stats.rv_discrete):
-        if getattr(stats, str(given.name), None) is given:
-            return Law(str(given.name))
-        raise ModelError.no_distribution(f"a distribution that is not part of scipy.stats: {given.name!r}")
+        name = str(given.name)
+        if getattr(stats, name, None) is given:
+            return Law(name)
+        raise ModelError.no_distribution(f"a distribution that is not part of scipy.stats: {name!r}")
     frozen: Any = given.dist if hasattr(given, "dist") else given
     if isinstance(frozen, stats.rv_continuous | stats.rv_discrete):
         held = {**dict(zip(Law(frozen.name).spaces, given.args, strict=False)), **given.kwds}
