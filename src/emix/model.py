@@ -222,7 +222,6 @@ class Mixture:
         """What a family gives of K components, with a row of zeros for noise."""
         return np.concatenate([rows, np.zeros((1, *rows.shape[1:]))]) if self.has_noise else rows
 
-    @cached_property
     def _sizes(self) -> Array:
         """(K, 1 + D) sizes of what the coefficients were computed from."""
         full, K = self._coefficients[0], self.latent_size - self.has_noise
@@ -252,7 +251,7 @@ class Mixture:
         """Sum weighted responsibilities (K, B) times T over the rows: (K, 1 + D)."""
         if isinstance(chunk.x, SparseRows):
             own = chunk.x.sums(weighted_resp.T).T
-            return self._from_sparse(np.concatenate([weighted_resp.sum(axis=1, keepdims=True), own], axis=1))
+            return np.concatenate([weighted_resp.sum(axis=1, keepdims=True), own], axis=1)
         if self.family.is_linear(is_complete=chunk.is_complete):
             return self._unfolded(weighted_resp @ self._tile(chunk).T, chunk.is_complete)
         K = self.latent_size - self.has_noise
@@ -385,19 +384,12 @@ class Mixture:
         """The same for sparse rows: only the stored cells are visited."""
         log_q = None if chunk.knowledge is None else safe_log(chunk.knowledge)
         sums = dispatch.expect_sparse(x, chunk.weight, chunk.labels, log_q, self._sparse_coefficients, self.latent_size)
-        return self._compiled(chunk, sums, self._from_sparse(sums.statistics))
+        return self._compiled(chunk, sums, sums.statistics)
 
     @cached_property
     def _sparse_coefficients(self) -> SparseCoefficients:
         """Of the cells that sparse rows store; what a row of zeros pays stands on row 0."""
         return dispatch.sparse_coefficients(self._coefficients[1], has_zeros=isinstance(self.family, Bernoulli))
-
-    def _from_sparse(self, S: Array) -> Array:
-        """Sums (K, 1 + d) of x over sparse rows -> those of all statistics, (K, 1 + D)."""
-        if not isinstance(self.family, Bernoulli):
-            return self._unfolded(S, is_complete=True)
-        zeros = np.maximum(S[:, :1] - S[:, 1:], 0.0)  # a difference of equal sums may round to below 0
-        return np.concatenate([S, zeros], axis=1)
 
     def _compiled(self, chunk: Chunk, sums: dispatch.Sums, statistics: Array) -> Expectation:
         """From what a kernel summed."""
@@ -415,10 +407,13 @@ class Mixture:
         return float(chunk.weight @ self.family.log_base_measure(chunk.cells))
 
     def maximize(self, statistics: Array) -> Self:
-        """M-step: expected statistics (K, 1 + D), in the coordinates of `expect`, to the next mixture."""
+        """M-step: expected statistics (K, 1 + D), in the coordinates of `expect`, to the next mixture.
+
+        Those of sparse rows are (K, 1 + d): sums of x, which tell the others.
+        """
         latent = IndependentDraws.equal(len(statistics)) if self.mixing_proportions is None else self.latent
         latent = latent.maximize(statistics[:, 0])
-        own = statistics[: len(statistics) - self.has_noise, 1:]
+        own = self.family.whole(statistics)[: len(statistics) - self.has_noise, 1:]
         family = self.family.maximize(own if self.prior_statistics is None else own + self._prior_sums)
         return updated(self, family=family, mixing_proportions=latent.mixing_proportions, latent=latent)
 
@@ -442,6 +437,7 @@ class Mixture:
         ModelError
             The family's sums depend on its parameters, so that rows are no prior.
         """
+        sums = self.family.whole(sums[None])[0]
         return replace(self, prior_statistics=sums[1:] / sums[0])
 
     def audit(self, expectation: Expectation) -> Audit:
@@ -452,7 +448,12 @@ class Mixture:
         """
         S, terms = expectation.statistics, 0.0
         if self.family.is_linear(is_complete=True):
-            terms = float(np.abs(np.where(self._sizes < 1e25, self._sizes, 0.0) * S).sum())
+            sizes = self._sizes()
+            sizes[sizes >= 1e25] = 0.0
+            sizes *= self.family.whole(S)
+            terms = float(np.abs(sizes, out=sizes).sum())
+        for name in ("_coefficients", "_sparse_coefficients"):  # the next pass is another model's
+            vars(self).pop(name, None)
         noise = 8 * float(np.finfo(np.float64).eps) * max(expectation.magnitude, terms, expectation.weight)
         noise += expectation.weight * self.family.boundary_noise()
         return Audit(float(S[:, 0].sum()), noise, getattr(self.family, "added_variance", 0.0) == 0.0)

@@ -325,6 +325,10 @@ class Family(ABC):
         values: dict[str, Any] = {n: np.concatenate([getattr(part, n) for part in fitted]) for n in self.spaces}
         return replace(self, **values)
 
+    def whole(self, sums: Array) -> Array:
+        """All sums (K, 1 + D), row 0 first, from those of x alone, (K, 1 + d), where these tell the others."""
+        return sums
+
     def log_prior(self) -> float:
         """Log density of the parameters under the prior, in nats, up to a constant; 0 without one."""
         return 0.0

@@ -54,6 +54,10 @@ class Poisson(ColumnwiseFamily):
     def cell_maximize(self, expected: Array, observed: Array) -> dict[str, Array]:
         return {"rate": expected[:, 0] / observed}
 
+    def whole(self, sums: Array) -> Array:
+        d = len(self.columns)
+        return sums if sums.shape[1] != 1 + d else np.concatenate([sums, np.repeat(sums[:, :1], d, axis=1)], axis=1)
+
     def log_base_measure(self, x: Array) -> Array:
         return np.asarray(-gammaln(np.where(np.isnan(x), 0.0, x) + 1).sum(axis=1))
 

@@ -32,7 +32,7 @@ def advice(run: EMResult, starts: list[StartRecord], source: InMemorySource) -> 
     S = run.expectation.statistics
     found = [*_empty(model, S, source.n_rows), *_collapsed(model, S, source), *_disagreement(run, starts)]
     if not isinstance(model, CentredMixture):  # whose components lie far apart, or are narrow
-        found[:0] = _equal(model, S)
+        found[:0] = _equal(model, model.family.whole(S))
     n_failed = sum(start.stop_reason is StopReason.DEGENERATE for start in starts)
     if n_failed:
         first = next(start.message for start in starts if start.stop_reason is StopReason.DEGENERATE)
