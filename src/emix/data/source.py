@@ -251,8 +251,12 @@ class InMemorySource:
         points = family.coordinates(as_cells(self.x))
         moments = summarize(points, self.weight)
         scale = np.sqrt(np.where(moments.variance > 0, moments.variance, 1.0))
-        standard = (points - moments.mean) / scale
-        return np.where(np.isnan(standard), 0.0, np.round(standard, 9))
+        standard = points - moments.mean
+        del points  # there may be many: a table of categories has one for each level
+        standard /= scale
+        np.round(standard, 9, out=standard)
+        standard[np.isnan(standard)] = 0.0
+        return standard
 
     def known_responsibilities(self) -> tuple[NDArray[np.bool_], Array] | None:
         """Which rows have label knowledge, and q of those rows scaled to sum to 1."""
