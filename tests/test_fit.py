@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import warnings
 from dataclasses import dataclass, replace
@@ -433,3 +434,15 @@ def test_a_floor_for_variances_serves_tables_that_would_collapse():
         values = np.linalg.eigvalsh(result.model.family.covariance / np.outer(scale, scale))
         assert values.min() >= 0.01 * (1 - 1e-9)
         assert all(record.gain >= -8 * record.noise for record in result.history[1:])
+
+
+def test_the_first_m_step_is_the_same_in_pieces(monkeypatch):
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 3, (700, 4))
+    x = np.where(rng.random(x.shape) < 0.1, np.nan, x)
+    options = {"start": rng.integers(0, 2, 700), "stop": "iterations", "max_iter": 0}
+    whole = fit(Mixture(Categorical(), 2), x, **options)
+    monkeypatch.setattr(importlib.import_module("emix.em.starts"), "PIECE", 1)
+    pieces = fit(Mixture(Categorical(), 2), x, **options)
+    for one, other in zip(pieces.model.family.probabilities, whole.model.family.probabilities, strict=True):
+        assert_allclose(one, other, rtol=1e-12)

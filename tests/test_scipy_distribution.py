@@ -233,7 +233,13 @@ def test_noise_beside_heavy_tails():
         (("binom",), {}, "n of 'binom' is nothing but whole numbers"),
         (("poisson",), {"loc": "free"}, "loc of 'poisson' is nothing but whole numbers"),
         (("norm",), {"loc": 0, "scale": 1}, "one of 'norm' at least that is estimated"),
-        (("truncnorm",), {"a": [2.0], "b": [1.0], "loc": [0.0], "scale": [1.0]}, "shapes that SciPy takes together"),
+        (
+            ("truncnorm",),
+            {"a": [2.0], "b": [1.0], "loc": [0.0], "scale": [1.0]},
+            "shapes needs values that SciPy takes together",
+        ),
+        (("truncnorm",), {"a": 2.0, "b": 1.0}, "shapes needs values that SciPy takes together"),
+        (("binom",), {"n": 10.5}, r"n of 'binom' is nothing but whole numbers.*\n.*Found 10.5"),
     ],
 )
 def test_mistakes_are_named(arguments, options, said):

@@ -51,6 +51,8 @@ class Support:
     must_vary: bool = False
     bound_column: str | None = None
     """A column of whole numbers, read beside the family's own, that no cell of the row may exceed."""
+    event_column: str | None = None
+    """One of the columns, that holds 1 (true) for an event and 0 (false) for a censored row."""
     missing_is_joint: bool = False
     """One missing cell makes the whole row missing."""
     counts_tosses: bool = False

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ from emix.errors import DegenerateError, ModelError
 from emix.families.base import Binding, Family, Support, take
 from emix.families.columnwise import by_column
 from emix.families.normal import finite_or_zero, positive_or_one
-from emix.families.scipy_law import Law, ends, law_named, law_of
+from emix.families.scipy_law import Law, ends, is_possible, law_named, law_of
 from emix.families.scipy_maximum import Where, maximum
 from emix.spaces import Space
 
@@ -100,8 +100,8 @@ class ScipyDistribution(Family):
                 numbers.pop(name, None)
                 values[name] = value
         for name in law.whole:
-            if name not in numbers:
-                raise ModelError.held_shape(distribution=law.name, name=name, found=values.get(name, "no number"))
+            if not float(numbers.get(name, 0.5)).is_integer():
+                raise ModelError.held_shape(distribution=law.name, name=name, found=numbers.get(name, "no number"))
         if law.is_discrete and not float(numbers.get("loc", 0.5)).is_integer():
             raise ModelError.held_shape(distribution=law.name, name="loc", found=numbers.get("loc", repr(FREE)))
         if len(numbers) == len(law.spaces):
@@ -111,6 +111,12 @@ class ScipyDistribution(Family):
         for name, value in {**set_to, "given": values, "fixed": fixed, "binding": binding}.items():
             object.__setattr__(self, name, value)
         self.__post_init__()
+        if not is_possible(law, self.held):
+            self._refuse(dict(self.held))
+
+    def _refuse(self, found: dict[str, float]) -> NoReturn:
+        requirement = "values that SciPy takes together"
+        raise ModelError.parameter(family=str(self), name="shapes", requirement=requirement, found=found)
 
     @staticmethod
     def _number(law: Law, name: str, value: Any) -> float:
@@ -131,8 +137,7 @@ class ScipyDistribution(Family):
             for k, j in np.ndindex(by_column(next(iter(kept.values()))).shape):
                 own = self._parameters_of(k, j)
                 if not self._law.allows([own[name] for name in self._law.shapes]):
-                    requirement = "shapes that SciPy takes together"
-                    raise ModelError.parameter(family=str(self), name="shapes", requirement=requirement, found=own)
+                    self._refuse(own)
 
     def __getattr__(self, name: str) -> Any:
         """A parameter by SciPy's name: its values, the number it is held at, or None while it has none."""

@@ -122,6 +122,12 @@ class Law:
 
 
 @cache
+def is_possible(law: Law, held: tuple[tuple[str, float], ...]) -> bool:
+    """Whether there are shapes that SciPy takes beside those that are held."""
+    return bool(law.probes(dict(held)))
+
+
+@cache
 def ends(law: Law, held: tuple[tuple[str, float], ...]) -> tuple[float, float, bool, bool]:
     """Lower and upper end of the support and whether a cell may lie there, as far as no free parameter decides."""
     known = dict(held)
