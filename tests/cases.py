@@ -29,12 +29,13 @@ from emix import (
     NegativeBinomial,
     Normal,
     Poisson,
+    ScipyDistribution,
     StudentT,
     TruncatedPoisson,
     VonMises,
     ZeroInflatedPoisson,
 )
-from emix.block import Schema
+from emix.block import Schema, Summary
 from emix.data.summary import summarize
 from emix.families import STRUCTURES, Binding, FactorAnalytic, Family
 from emix.families.student_t import SCALE_STRUCTURES
@@ -74,7 +75,10 @@ class Case:
     def bound(self, x: np.ndarray, weight: np.ndarray | None = None) -> Family:
         """The family bound to these rows: pivot and scale are theirs."""
         weight = np.ones(len(x)) if weight is None else weight
-        return self.family.bind(Schema(names(self.n_columns), self.levels()), summarize(x, weight, with_logs=True))
+        return self.family.bind(Schema(names(self.n_columns), self.levels()), self.summary(x, weight))
+
+    def summary(self, x: np.ndarray, weight: np.ndarray) -> Summary:
+        return summarize(x, weight, with_logs=True, with_values=self.family.support.needs_values)
 
     def mixture(self, x: np.ndarray) -> Mixture:
         return Mixture(self.bound(x), mixing_proportions=proportions(self.family))
@@ -324,6 +328,24 @@ CASES = [
         given=lambda rng, n: rng.exponential(15.0, size=(n, 1)),
         factorises=False,
     ),
+    Case(
+        "scipy-weibull-columns",
+        ScipyDistribution("weibull_min", c=[[0.9, 2.0], [3.0, 1.2]], scale=[[2.0, 30.0], [9.0, 5.0]]),
+        2,
+        over_columns(lambda x, c, s: stats.weibull_min.pdf(x, c, scale=s), "c", "scale"),
+    ),
+    Case(
+        "scipy-t-held",
+        ScipyDistribution("t", df=4, loc=[-1.0, 6.0], scale=[0.7, 2.0]),
+        1,
+        over_columns(lambda x, m, s: stats.t.pdf(x, 4, m, s), "loc", "scale"),
+    ),
+    Case(
+        "scipy-poisson",
+        ScipyDistribution("poisson", mu=[1.5, 9.0]),
+        1,
+        over_columns(stats.poisson.pmf, "mu"),
+    ),
 ]
 
 LAWS: dict[str, list[Case]] = {}
@@ -344,7 +366,6 @@ FACTORISED = [case for case in CASES if case.factorises]
 ALL_OR_NOTHING = [case for case in CASES if case.family.support.missing_is_joint]
 COMPLETING = [case for case in CASES if case.family.groups_by_pattern]
 """A missing cell is not left out but expected, given the others of its row."""
-REFUSING = [case for case in CASES if not case.family.support.takes_missing]
 LINEAR = [case for case in CASES if case.family.is_linear(is_complete=True)]
 WITH_MEAN = [case for case in TWO_PARAMETERS if any("variance" in name for name in case.family.spaces)]
 

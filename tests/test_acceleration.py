@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+import scipy.linalg
 from numpy.testing import assert_allclose
 
 import emix
 from emix import Bernoulli, Binomial, Exponential, Gamma, Mixture, MultivariateNormal, Normal, Poisson, StopReason, fit
+from emix.em import acceleration
 
 NOTICES = np.arange(10.0)
 DAYS = [162, 267, 271, 185, 111, 61, 27, 8, 3, 1]
@@ -129,3 +131,22 @@ def test_names_and_switches():
     assert not any(record.is_leap for record in exact.history)
     with pytest.raises(emix.ModelError, match="'magic'"):
         fit(Mixture(Poisson([1.0, 3.0])), NOTICES, accelerate="magic")
+
+
+def test_many_numbers_leap_as_few_do(monkeypatch):
+    """The columns of Anderson's method, piece by piece: SciPy's singular values of the whole, and the same leaps."""
+    rng = np.random.default_rng(0)
+    points = [rng.normal(size=700) for _ in range(6)]
+    images = [0.9 * p + 0.1 * np.sin(p) + 1 for p in points]
+    found = []
+    for piece in (16_384, 100):
+        monkeypatch.setattr(acceleration, "PIECE", piece)
+        one = acceleration.Daarem()
+        found.append([one.propose(p, q) for p, q in zip(points, images, strict=True)])
+    assert found[0][0] is found[1][0] is None
+    assert_allclose(found[0][1:], found[1][1:], rtol=1e-11, atol=1e-11)
+    steps = [q - p for p, q in zip(points, images, strict=True)]
+    small = acceleration._condensed(points, steps)
+    assert small.shape == (11, 11)
+    columns = np.concatenate([np.diff(points, axis=0), np.diff(steps, axis=0), steps[-1:]]).T
+    assert_allclose(scipy.linalg.svdvals(small), scipy.linalg.svdvals(columns), rtol=1e-11)

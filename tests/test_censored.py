@@ -153,8 +153,12 @@ def test_mistakes_are_named(kind):
     data = weibull_data(30)
     with pytest.raises(DataError, match="there is no column 'dead'"):
         fit(Mixture(kind(event="dead"), 1), data)
-    with pytest.raises(DataError, match=r"needs 1 \(event\) or 0 \(censored\) in the column 'died'.*\n.*Found 2.0"):
-        fit(Mixture(kind(event="died"), 1), {**data, "died": data["died"] + 1})
+    coded = np.where(np.arange(30) == 7, 2.0, data["died"])
+    said = r"needs 1 \(event\) or 0 \(censored\), or true and false, .*\n  Found 2 in row 7, column 'died'"
+    with pytest.raises(DataError, match=said):
+        fit(Mixture(kind(event="died"), 1), {**data, "died": coded})
+    with pytest.raises(DataError, match=r"Found the text 'yes' in row 0, column 'died'"):
+        fit(Mixture(kind(event="died"), 1), {**data, "died": np.where(data["died"] == 1, "yes", "no")[::-1].tolist()})
     with pytest.raises(DataError, match=r"Found -1 in row 3, column 'time'"):
         fit(Mixture(kind(event="died"), 1), {**data, "time": np.where(np.arange(30) == 3, -1, data["time"])})
     with pytest.raises(DataError, match="exactly 2 columns"):
@@ -163,10 +167,18 @@ def test_mistakes_are_named(kind):
         kind(event=1)
 
 
+@pytest.mark.parametrize("kind", [CensoredExponential, CensoredWeibull])
+def test_events_may_be_true_and_false(kind):
+    data = weibull_data(40)
+    told = {**data, "died": data["died"] == 1}
+    one, other = (fit(Mixture(kind(event="died"), 1), table) for table in (data, told))
+    assert one.log_likelihood == other.log_likelihood
+
+
 def test_a_duration_of_0_is_refused_where_its_density_is_not_finite():
     data = weibull_data(30)
     data["time"][4] = 0.0
-    with pytest.raises(DataError, match="needs durations > 0"):
+    with pytest.raises(DataError, match=r"needs durations > 0.\n  Found 0 in row 4, column 'time'"):
         fit(Mixture(CensoredWeibull(event="died"), 1), data)
     assert fit(Mixture(CensoredExponential(event="died"), 1), data).converged
 

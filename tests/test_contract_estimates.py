@@ -9,7 +9,6 @@ import pytest
 from cases import (
     CASES,
     LINEAR,
-    REFUSING,
     TWO_PARAMETERS,
     WITH_MEAN,
     assert_same_parameters,
@@ -69,13 +68,10 @@ def test_no_neighbour_of_maximize_scores_better(case):
 
 @law(LINEAR)
 def test_no_neighbour_of_maximize_scores_better_with_missing_cells(case):
-    if case.family.support.takes_missing:
-        x, _ = case.draw(400)
-        x = np.where(np.random.default_rng(5).random(x.shape) > 0.2, x, np.nan)
-        family, expected, _ = expected_under(case, x)
-        assert_is_maximum(family.maximize(expected), expected)
-    else:
-        assert case in REFUSING
+    x, _ = case.draw(400)
+    x = np.where(np.random.default_rng(5).random(x.shape) > 0.2, x, np.nan)
+    family, expected, _ = expected_under(case, x)
+    assert_is_maximum(family.maximize(expected), expected)
 
 
 @law(TWO_PARAMETERS)

@@ -5,7 +5,7 @@ import test_constraints  # noqa: F401
 import test_contract  # noqa: F401
 import test_contract_estimates  # noqa: F401
 import test_contract_numbers  # noqa: F401
-from cases import ALL_OR_NOTHING, CASES, COMPLETING, FACTORISED, LAWS, REFUSING
+from cases import ALL_OR_NOTHING, CASES, COMPLETING, FACTORISED, LAWS
 
 from emix import MultivariateNormal
 from emix.families import FAMILIES, STRUCTURES
@@ -22,4 +22,4 @@ def test_no_law_is_without_cases():
     assert all(LAWS.values()), [name for name, cases in LAWS.items() if not cases]
     of_all = {name for name, cases in LAWS.items() if {case.family.name for case in cases} == set(FAMILIES)}
     assert len(of_all) >= 12
-    assert set(FACTORISED) | set(ALL_OR_NOTHING) | set(COMPLETING) | set(REFUSING) == set(CASES)
+    assert set(FACTORISED) | set(ALL_OR_NOTHING) | set(COMPLETING) == set(CASES)

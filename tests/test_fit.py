@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import warnings
 from dataclasses import dataclass, replace
@@ -471,3 +472,15 @@ def test_the_remedies_that_a_collapse_names_exist(family):
         fit(Mixture(family, 10), x, random_state=0)
     assert "prior_rows=1.0 of Mixture" in str(collapse.value)
     assert fit(Mixture(family, 10, prior_rows=1.0), x, random_state=0).converged
+
+
+def test_the_first_m_step_is_the_same_in_pieces(monkeypatch):
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 3, (700, 4))
+    x = np.where(rng.random(x.shape) < 0.1, np.nan, x)
+    options = {"start": rng.integers(0, 2, 700), "stop": "iterations", "max_iter": 0}
+    whole = fit(Mixture(Categorical(), 2), x, **options)
+    monkeypatch.setattr(importlib.import_module("emix.em.starts"), "PIECE", 1)
+    pieces = fit(Mixture(Categorical(), 2), x, **options)
+    for one, other in zip(pieces.model.family.probabilities, whole.model.family.probabilities, strict=True):
+        assert_allclose(one, other, rtol=1e-12)

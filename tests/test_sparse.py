@@ -11,7 +11,7 @@ import scipy.stats
 from numpy.testing import assert_allclose, assert_array_equal
 
 import emix
-from emix.data import sparse
+from emix.data import source, sparse
 from emix.errors import DataError
 from emix.kernels import dispatch
 
@@ -115,7 +115,7 @@ def test_default_starts_of_small_data_are_those_of_the_dense_rows(case):
 def test_threads_change_no_bit(case, monkeypatch):
     family, _, x, _, start = case
     monkeypatch.setattr(dispatch, "COMPILE_FROM", 0)
-    monkeypatch.setattr(sparse, "CHUNK_ROWS", 100)
+    monkeypatch.setattr(source, "CHUNK_ROWS", 100)
     csr = scipy.sparse.csr_array(x)
     results = [history(family, csr, start=start, n_jobs=n) for n in (1, 2, 3)]
     for found, result in results[1:]:
@@ -126,7 +126,7 @@ def test_threads_change_no_bit(case, monkeypatch):
 
 def test_several_chunks_add_to_the_same(case, monkeypatch):
     family, name, x, z, start = case
-    monkeypatch.setattr(sparse, "CHUNK_ROWS", 100)
+    monkeypatch.setattr(source, "CHUNK_ROWS", 100)
     table = emix.data.table.read_table(scipy.sparse.csr_array(x), takes_sparse=True)
     assert len(sparse.make_sparse_source(table, family, n_components=K).chunks) > 3
     assert_same(family, name, x, scipy.sparse.csr_array(x), start=start, labels=np.where(z == 1, 1, -1))
@@ -263,6 +263,6 @@ def test_chunks_are_few_where_the_sums_are_large():
     table = emix.data.table.read_table(csr, takes_sparse=True)
     chunks = sparse.make_sparse_source(table, emix.Multinomial(), n_components=3).chunks
     n_bytes = csr.data.nbytes + csr.indices.nbytes + csr.indptr.nbytes
-    assert len(chunks) * 3 * 5_001 * 8 <= n_bytes / sparse.SUMS_SHARE
+    assert len(chunks) * 3 * 5_001 * 8 <= n_bytes / source.SUMS_SHARE
     assert sum(len(chunk.x) for chunk in chunks) == 40_000
     assert all(np.shares_memory(chunk.x.data, csr.data) for chunk in chunks)

@@ -66,6 +66,87 @@ def test_fit_of_two_columns_is_the_direct_maximum():
     assert_allclose(family.degrees_of_freedom, np.exp(best.x[5:]), rtol=1e-5)
 
 
+# -- missing cells ---------------------------------------------------------------------------------------------------
+
+
+def with_holes(x: np.ndarray, share: float, seed: int = 4) -> np.ndarray:
+    return np.where(np.random.default_rng(seed).random(x.shape) < share, np.nan, x)
+
+
+def observed_log_likelihood(x: np.ndarray, mean, scale, v) -> float:
+    """By SciPy's densities of the observed cells, row by row."""
+    total = 0.0
+    for pattern in np.unique(~np.isnan(x), axis=0):
+        rows = x[(np.isnan(x) == ~pattern).all(axis=1)][:, pattern]
+        if pattern.any():
+            total += stats.multivariate_t(mean[pattern], scale[np.ix_(pattern, pattern)], v).logpdf(rows).sum()
+    return total
+
+
+def test_a_fit_with_missing_cells_is_the_direct_maximum_of_the_observed_ones():
+    """Liu & Rubin (1995): ignorable holes; the maximum itself from SciPy, for 20 % of the cells missing."""
+    x = with_holes(heavy(), 0.2)
+    centre, unit = np.nanmean(x, axis=0), np.nanstd(x, axis=0)
+    y = (x - centre) / unit
+
+    def minus(vector):
+        L = np.array([[np.exp(vector[2]), 0.0], [vector[3], np.exp(vector[4])]])
+        return -observed_log_likelihood(y, vector[:2], L @ L.T, np.exp(vector[5]))
+
+    best = optimize.minimize(minus, np.zeros(6), method="BFGS", options={"gtol": 1e-5})
+    L = np.array([[np.exp(best.x[2]), 0.0], [best.x[3], np.exp(best.x[4])]])
+    result = emix.fit(Mixture(StudentT(), 1), x, **TO_THE_END)
+    family = result.model.family
+    n_seen = (~np.isnan(x)).sum(axis=0)
+    assert_allclose(result.log_likelihood, -best.fun - n_seen @ np.log(unit), rtol=0, atol=1e-7)
+    assert_allclose(family.mean[0], centre + unit * best.x[:2], rtol=1e-5)
+    assert_allclose(family.scale[0], L @ L.T * np.outer(unit, unit), rtol=1e-4)
+    assert_allclose(family.degrees_of_freedom, np.exp(best.x[5:]), rtol=1e-4)
+
+
+@pytest.mark.parametrize("structure", SCALE_STRUCTURES)
+@pytest.mark.parametrize("fixed", [(), ("scale",), ("degrees_of_freedom",)])
+def test_no_plain_step_loses_with_missing_cells(structure, fixed):
+    x = with_holes(two_groups(120), 0.3)
+    scale = [np.diag([1.5, 1.5])] * 2
+    start = StudentT([[1.0, -1.0], [4.0, 4.0]], scale, [30.0, 1.0], structure=structure, fixed=frozenset(fixed))
+    result = emix.fit(Mixture(start), x, stop="iterations", max_iter=30)
+    assert np.diff([one.log_likelihood for one in result.history]).min() > -1e-9
+    model = result.model
+    resp, family = emix.responsibilities(model, x), model.family
+    joint = [
+        p * np.exp([observed_log_likelihood(row[None], m, s, v) for row in x])
+        for p, m, s, v in zip(
+            model.mixing_proportions, family.mean, family.scale, family.degrees_of_freedom, strict=True
+        )
+    ]
+    nothing = np.isnan(x).all(axis=1)
+    assert_allclose(np.log(np.sum(joint, axis=0))[~nothing].sum(), result.log_likelihood, rtol=1e-11)
+    assert_allclose(resp, (joint / np.sum(joint, axis=0)).T, rtol=1e-8, atol=1e-12)
+
+
+def test_rows_without_holes_are_summed_alike_by_both_paths():
+    x = heavy()
+    model = emix.fit(Mixture(StudentT(), 1), x).model
+    family, resp = model.family, np.ones((1, len(x)))
+    extra = np.vstack([x, [[np.nan, np.nan]]])  # says nothing of mean and scale, and takes the path of patterns
+    one, other = family.accumulate(x, resp), family.accumulate(extra, np.append(resp, [[0.0]], axis=1))
+    assert_allclose(one, other, rtol=1e-12, atol=1e-10)
+    assert_allclose(family.log_prob(x)[0], family.log_prob(extra)[0, :-1], rtol=1e-12)
+
+
+def test_missing_cells_are_filled_and_drawn_given_the_observed_ones():
+    """The conditional of a bivariate t: location m1 + s01 / s00 (x0 - m0), v + 1 degrees of freedom (Ding 2016)."""
+    scale, v = np.array([[2.0, 1.0], [1.0, 3.0]]), 5.0
+    model = Mixture(StudentT([[1.0, -1.0]], [scale], [v]))
+    x = np.tile([[4.0, np.nan]], (20_000, 1))
+    location = -1 + 0.5 * 3.0
+    assert_allclose(emix.impute(model, x[:1]), [[4.0, location]], rtol=1e-12)
+    drawn = emix.impute(model, x, draws=1, random_state=0)[0][:, 1]
+    width = np.sqrt((v + 3.0**2 / 2.0) / (v + 1) * (3.0 - 0.5))
+    assert stats.kstest(drawn, stats.t(v + 1, location, width).cdf).pvalue > 1e-3
+
+
 @pytest.mark.parametrize("structure", SCALE_STRUCTURES)
 def test_a_fit_ends_where_the_gradient_of_the_log_likelihood_is_0(structure):
     """Score by central differences of SciPy's densities, in standard errors of each parameter."""

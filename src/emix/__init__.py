@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         Normal,
         NormalInverseGammaPrior,
         Poisson,
+        ScipyDistribution,
         StudentT,
         TruncatedPoisson,
         VonMises,
@@ -105,7 +106,7 @@ _HOMES = {
         "Bernoulli Beta Binomial Categorical CensoredExponential CensoredWeibull Columns ConjugatePrior Exponential "
         "FactorAnalytic Gamma Geometric InverseGaussian LogNormal Multinomial MultivariateNormal "
         "BetaPrior DirichletPrior GammaPrior GammaRowsPrior NormalInverseGammaPrior "
-        "NegativeBinomial Normal Poisson StudentT TruncatedPoisson VonMises ZeroInflatedPoisson "
+        "NegativeBinomial Normal Poisson ScipyDistribution StudentT TruncatedPoisson VonMises ZeroInflatedPoisson "
     ),
     "emix.fitting": "EStep e_step fit impute predict responsibilities sample score_samples",
     "emix.inference": (
@@ -176,6 +177,7 @@ __all__ = [
     "Normal",
     "NormalInverseGammaPrior",
     "Poisson",
+    "ScipyDistribution",
     "StopReason",
     "StudentT",
     "TableFit",

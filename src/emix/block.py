@@ -86,7 +86,8 @@ class Schema:
 class Summary:
     """A first look at the columns, weighted: for checks, pivots, floors, and whether rows can be packed.
 
-    Arrays have the shape (d,). A column without an observed cell has a minimum above its maximum.
+    Arrays have the shape (d,). A column without an observed cell has a minimum above its maximum. `values` are each
+    column's distinct values, sorted, where a family needs them, and empty where none does.
     """
 
     total_weight: float
@@ -99,6 +100,7 @@ class Summary:
     n_fractional: Array
     log_mean: Array
     log_variance: Array
+    values: tuple[Array | None, ...] = ()
 
     @property
     def is_complete(self) -> bool:
@@ -107,14 +109,20 @@ class Summary:
 
     def of_columns(self, columns: Any) -> Summary:
         """Of these columns alone: a slice, or positions."""
-        own = {field.name: getattr(self, field.name) for field in fields(self)}
-        return Summary(**{name: v if name == "total_weight" else v[columns] for name, v in own.items()})
+        values = tuple(self.values[j] for j in np.arange(len(self.mean))[columns]) if self.values else ()
+        own = {name: getattr(self, name)[columns] for name in self._arrays()}
+        return Summary(self.total_weight, **own, values=values)
+
+    @staticmethod
+    def _arrays() -> list[str]:
+        return [field.name for field in fields(Summary) if field.name not in ("total_weight", "values")]
 
     @staticmethod
     def joined(parts: Sequence[Summary]) -> Summary:
         """Of all columns, from those of some."""
-        names = [field.name for field in fields(Summary) if field.name != "total_weight"]
-        return Summary(parts[0].total_weight, *(np.concatenate([getattr(p, name) for p in parts]) for name in names))
+        own = {name: np.concatenate([getattr(p, name) for p in parts]) for name in Summary._arrays()}
+        values = tuple(one for p in parts for one in (p.values or (None,) * len(p.mean)))
+        return Summary(parts[0].total_weight, **own, values=values if any(p.values for p in parts) else ())
 
 
 @dataclass(frozen=True)

@@ -333,6 +333,33 @@ class ModelError(EmixError, ValueError):
         return cls(f"a family is written like 'poisson' or 'binomial(n_trials=10)'.\n  Found {found!r}: {detail}.")
 
     @classmethod
+    def unknown_distribution(cls, *, found: str, close: Sequence[str]) -> Self:
+        near = f"did you mean {listed(close)}?" if close else "its documentation lists them."
+        return cls(f"a distribution of scipy.stats with one dimension is required.\n  Found {found!r}: {near}")
+
+    @classmethod
+    def no_distribution(cls, found: str) -> Self:
+        return cls(
+            f"a distribution of scipy.stats with one dimension is required, such as 'weibull_min'.\n  Found {found}.\n"
+            f"  Give its name; for several correlated columns take MultivariateNormal or StudentT."
+        )
+
+    @classmethod
+    def held_shape(cls, *, distribution: str, name: str, found: object) -> Self:
+        return cls(
+            f"{name} of '{distribution}' is nothing but whole numbers: it cannot be estimated.\n  Found {found}.\n"
+            f"  Hold it at a number: ScipyDistribution({distribution!r}, {name}=10)."
+        )
+
+    @classmethod
+    def other_values(cls, *, distribution: str, column: str, found: float | None) -> Self:
+        said = "no values at all" if found is None else f"{found!r}, which they lack"
+        return cls(
+            f"sums for '{distribution}' are over the values of the data that it was bound to.\n"
+            f"  Found {said}, in column '{column}'.\n  Bind the model to these data: emix.e_step and emix.fit do."
+        )
+
+    @classmethod
     def choice(cls, *, what: str, found: object, available: Iterable[object]) -> Self:
         return cls(f"unknown {what} {found!r}.\n  The choices are: {listed(available)}.\n  Correct the name.")
 
@@ -523,6 +550,24 @@ class DegenerateError(FitError):
         return error
 
     @classmethod
+    def unbounded(cls, *, component: int, column: str, distribution: str, at: float, weight: float) -> Self:
+        error = cls(
+            f"the density of component {component} rises without bound at {at!r} of '{column}'. Hold a parameter of "
+            f"'{distribution}' that lets it, mostly loc (loc=0)."
+        )
+        error.component, error.weight = component, weight
+        return error
+
+    @classmethod
+    def nowhere(cls, *, component: int, column: str, distribution: str) -> Self:
+        error = cls(
+            f"no parameters that were tried for '{distribution}' allow all values of '{column}' in component "
+            f"{component}. Start from parameters, or hold fewer of them."
+        )
+        error.component = component
+        return error
+
+    @classmethod
     def empty(cls, *, component: int) -> Self:
         error = cls(f"component {component} has no rows to be estimated from.")
         error.component = component
@@ -543,6 +588,14 @@ class DegenerateError(FitError):
 
 class RootNotFoundError(FitError):
     """A solver inside an M-step did not converge; no unconverged number is returned."""
+
+    @classmethod
+    def scipy_maximum(cls, *, distribution: str, component: int, column: str, last: object) -> Self:
+        return cls(
+            f"the likelihood of '{distribution}' for '{column}' in component {component} was not maximized.\n"
+            f"  Found no end of the climb; last: {last}.\n"
+            f"  Hold a parameter that the data say nothing of, or start from parameters nearer to the end."
+        )
 
     @classmethod
     def newton(cls, *, what: str, max_steps: int, found: dict[str, Any]) -> Self:

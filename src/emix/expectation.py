@@ -96,7 +96,7 @@ class ExpectingMixture:
         """Sum weighted responsibilities (K, B) times T over the rows: (K, 1 + D)."""
         if isinstance(chunk.x, SparseRows):
             own = chunk.x.sums(weighted_resp.T).T
-            return self._from_sparse(np.concatenate([weighted_resp.sum(axis=1, keepdims=True), own], axis=1))
+            return np.concatenate([weighted_resp.sum(axis=1, keepdims=True), own], axis=1)
         if self.family.is_linear(is_complete=chunk.is_complete):
             return self._unfolded(weighted_resp @ self._tile(chunk).T, chunk.is_complete)
         K = self.latent_size - self.has_noise
@@ -214,19 +214,12 @@ class ExpectingMixture:
         """The same for sparse rows: only the stored cells are visited."""
         log_q = None if chunk.knowledge is None else safe_log(chunk.knowledge)
         sums = dispatch.expect_sparse(x, chunk.weight, chunk.labels, log_q, self._sparse_coefficients, self.latent_size)
-        return self._compiled(chunk, sums, self._from_sparse(sums.statistics))
+        return self._compiled(chunk, sums, sums.statistics)
 
     @cached_property
     def _sparse_coefficients(self) -> SparseCoefficients:
         """Of the cells that sparse rows store; what a row of zeros pays stands on row 0."""
         return dispatch.sparse_coefficients(self._coefficients[1], has_zeros=isinstance(self.family, Bernoulli))
-
-    def _from_sparse(self, S: Array) -> Array:
-        """Sums (K, 1 + d) of x over sparse rows -> those of all statistics, (K, 1 + D)."""
-        if not isinstance(self.family, Bernoulli):
-            return self._unfolded(S, is_complete=True)
-        zeros = np.maximum(S[:, :1] - S[:, 1:], 0.0)  # a difference of equal sums may round to below 0
-        return np.concatenate([S, zeros], axis=1)
 
     def _compiled(self, chunk: Chunk, sums: dispatch.Sums, statistics: Array) -> Expectation:
         """From what a kernel summed."""

@@ -215,7 +215,6 @@ class Mixture(MixturePriors, ExpectingMixture):
 
     # -- EM ----------------------------------------------------------------------------------------------------------
 
-    @cached_property
     def _sizes(self) -> Array:
         """(K, 1 + D) sizes of what the coefficients were computed from."""
         full, K = self._coefficients[0], self.latent_size - self.has_noise
@@ -239,19 +238,22 @@ class Mixture(MixturePriors, ExpectingMixture):
         return self.family.work(own if self.prior_statistics is None else own + self._prior_sums)
 
     def maximize(self, statistics: Array) -> Self:
-        """M-step: expected statistics (K, 1 + D), in the coordinates of `expect`, to the next mixture."""
+        """M-step: expected statistics (K, 1 + D), in the coordinates of `expect`, to the next mixture.
+
+        Those of sparse rows are (K, 1 + d): sums of x, which tell the others.
+        """
         latent = self.latent if self.mixing_proportions is not None else None
         if latent is None:
             about = (self._latent_constraints, self._pseudo_counts)
             latent = IndependentDraws.possible(len(statistics), *about)
         latent = latent.maximize(statistics[:, 0])
-        own = statistics[: len(statistics) - self.has_noise, 1:]
+        own = self.family.whole(statistics)[: len(statistics) - self.has_noise, 1:]
         family = self.family.maximize(own if self.prior_statistics is None else own + self._prior_sums)
         return updated(self, family=family, mixing_proportions=latent.mixing_proportions, latent=latent)
 
     def objective(self, statistics: Array) -> float:
         """What the M-step maximizes, at these parameters: up to a constant, in nats."""
-        own = statistics[: self.latent_size - self.has_noise, 1:]
+        own = self.family.whole(statistics)[: self.latent_size - self.has_noise, 1:]
         return float(self.latent.coefficients() @ statistics[:, 0] + self.family.cell_objective(own).sum())
 
     def audit(self, expectation: Expectation) -> Audit:
@@ -262,7 +264,12 @@ class Mixture(MixturePriors, ExpectingMixture):
         """
         S, terms = expectation.statistics, 0.0
         if self.family.is_linear(is_complete=True):
-            terms = float(np.abs(np.where(self._sizes < 1e25, self._sizes, 0.0) * S).sum())
+            sizes = self._sizes()
+            sizes[sizes >= 1e25] = 0.0
+            sizes *= self.family.whole(S)
+            terms = float(np.abs(sizes, out=sizes).sum())
+        for name in ("_coefficients", "_sparse_coefficients"):  # the next pass is another model's
+            vars(self).pop(name, None)
         noise = 8 * float(np.finfo(np.float64).eps) * max(expectation.magnitude, terms, expectation.weight)
         noise += expectation.weight * self.family.boundary_noise() + self.family.prior_noise()
         return Audit(float(S[:, 0].sum()), noise, getattr(self.family, "added_variance", 0.0) == 0.0)

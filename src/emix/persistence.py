@@ -136,17 +136,18 @@ def _family(described: dict[str, Any]) -> Family:
     if described["name"] == Columns.name:
         parts = {tuple(one["columns"]): _family(one["family"]) for one in described["parts"]}
         bindings = [one["binding"] for one in described["parts"]]
-        family = Columns(parts)
+        columns = Columns(parts)
         bound = (
             Part(part.names, part.family if own is None else part.family._bound(_binding(own)))
-            for part, own in zip(family.parts, bindings, strict=True)
+            for part, own in zip(columns.parts, bindings, strict=True)
         )
-        return replace(family, families=tuple(bound))
+        return replace(columns, families=tuple(bound))
     kind = FAMILIES[described["name"]]
     options, parameters = described["options"], described["parameters"]
-    if not set(parameters) <= set(kind.spaces):
+    family = kind(**options)
+    if not set(parameters) <= set(family.spaces):
         raise ValueError(f"parameters {sorted(parameters)} of {kind.name}")
-    return kind(**options, **parameters)
+    return family.with_parameters(parameters)
 
 
 def _option(value: Any) -> Any:

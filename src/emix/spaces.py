@@ -133,3 +133,42 @@ class Simplex(Space):
 
 
 REAL, POSITIVE, NONNEGATIVE, PROBABILITY, SIMPLEX = Space(), Positive(), Nonnegative(), Probability(), Simplex()
+
+
+class Interval(Space):
+    """Numbers between two ends, by the logarithm of their distance from a finite end, or the logit between two.
+
+    An end that is `closed` is allowed, as a boundary: its coordinate is -inf or inf.
+    """
+
+    def __init__(self, lower: float, upper: float, closed: tuple[bool, bool] = (False, False)) -> None:
+        self.lower, self.upper, self.closed = lower, upper, closed
+
+    @property
+    def requirement(self) -> str:  # type: ignore[override]
+        """In words."""
+        sides = ((self.lower, ">", self.closed[0]), (self.upper, "<", self.closed[1]))
+        said = [f"{sign}{'=' * closed} {end:g}" for end, sign, closed in sides if np.isfinite(end)]
+        return " and ".join(["finite numbers", *said]).replace("numbers and", "numbers", 1)
+
+    def contains(self, value: Array) -> bool:
+        above = value >= self.lower if self.closed[0] else value > self.lower
+        below = value <= self.upper if self.closed[1] else value < self.upper
+        return bool((above & below & np.isfinite(value)).all())
+
+    def to_vector(self, value: Any) -> Array:
+        value = np.asarray(value, dtype=np.float64).ravel()
+        with np.errstate(divide="ignore"):
+            below = np.log(value - self.lower) if np.isfinite(self.lower) else None
+            above = np.log(self.upper - value) if np.isfinite(self.upper) else None
+        if below is None:
+            return np.asarray(value if above is None else -above)
+        return np.asarray(below if above is None else below - above)
+
+    def from_vector(self, vector: Array, like: Any) -> tuple[Any, int]:
+        u = vector[: like.size].reshape(like.shape)
+        if np.isfinite(self.lower) and np.isfinite(self.upper):
+            return self.lower + (self.upper - self.lower) * np.asarray(expit(u)), like.size
+        if np.isfinite(self.lower):
+            return self.lower + np.exp(u), like.size
+        return (self.upper - np.exp(-u) if np.isfinite(self.upper) else u), like.size

@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+import logging
 import math
 import sys
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -108,7 +110,7 @@ def fit(
     if out is not None:
         persistence.check_writable(out)
     model, table, arguments = request.read()
-    with Progress() as progress, warnings.catch_warnings():
+    with Progress() as progress, logged(), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # said below, and by the exit code
         result = fitting.fit(
             model,
@@ -207,9 +209,10 @@ def explain(request: Request, *, iterations: int) -> int:
     whole_number("--iterations", iterations, least=1)
     model, table, arguments = request.read()
     console = Console(width=None if sys.stdout.isatty() else 120, highlight=False, soft_wrap=False)
-    begun = fitting.fit(
-        model, table, **arguments, stop="iterations", max_iter=0, n_init=1, random_state=request.seed or 0
-    )
+    with logged():
+        begun = fitting.fit(
+            model, table, **arguments, stop="iterations", max_iter=0, n_init=1, random_state=request.seed or 0
+        )
     model, trace = begun.model, []
     known = {"labels": arguments["labels"], "sample_weight": arguments["sample_weight"]}
     explain_report.print_start(console, model, begun.total_weight)
@@ -223,6 +226,20 @@ def explain(request: Request, *, iterations: int) -> int:
         console, model, [*trace, ended.log_likelihood], [for_command_line(one) for one in ended.warnings]
     )
     return 0
+
+
+@contextmanager
+def logged() -> Iterator[None]:
+    """What emix logs meanwhile, as messages for people."""
+    logger, handler = logging.getLogger("emix"), logging.StreamHandler(sys.stderr)
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
 
 
 def say(message: str) -> None:

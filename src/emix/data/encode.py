@@ -88,13 +88,16 @@ def check_cells(
         raise DataError.missing(family=family, where=table.where(row), column=names[column], n_bad=n_bad)
     if support.is_categorical:
         return
-    own = len(names) - (support.bound_column is not None)
-    low, high = summary.minimum[:own], summary.maximum[:own]
+    beside = {support.bound_column, support.event_column}
+    own = np.array([name not in beside for name in names])
+    low, high = summary.minimum[own], summary.maximum[own]
     is_inside = bool((low >= support.lower if support.lower_is_allowed else low > support.lower).all())
-    is_inside = is_inside and bool((high <= support.upper).all()) and not summary.n_infinite.any()
+    below = high <= support.upper if support.upper_is_allowed else high < support.upper
+    below |= low > high  # nothing is observed
+    is_inside = is_inside and bool(below.all()) and not summary.n_infinite.any()
     if support.is_whole:
-        is_inside = is_inside and not summary.n_fractional[:own].any()
-    if not is_inside or support.bound_column is not None:
+        is_inside = is_inside and not summary.n_fractional[own].any()
+    if not is_inside or beside & {*names}:
         _check_one_by_one(np.asarray(x, dtype=np.float64), own, support, family, table, names)
 
 
@@ -130,8 +133,9 @@ def column_names(table: Table, support: Support, *, family: str, schema: Schema 
             raise DataError.width_changed(required=schema.names, found=len(table.names))
         return schema.names if table.has_names else table.names
     bound = support.bound_column
-    if bound is not None and bound not in table.names:
-        raise DataError.unknown_column(column=bound, available=table.names)
+    for beside in (bound, support.event_column):
+        if beside is not None and beside not in table.names:
+            raise DataError.unknown_column(column=beside, available=table.names)
     names = tuple(name for name in table.names if name != bound)
     least, most = support.min_columns, support.max_columns
     if len(names) < least or (most is not None and len(names) > most):
@@ -198,20 +202,25 @@ def _codes(cells: Cells, levels: tuple[Level, ...], name: str, table: Table, sup
     return codes[inverse]
 
 
-def _check_one_by_one(x: Array, own: int, support: Support, family: str, table: Table, names: tuple[str, ...]) -> None:
+def _check_one_by_one(
+    x: Array, own: NDArray[np.bool_], support: Support, family: str, table: Table, names: tuple[str, ...]
+) -> None:
     _refuse(np.isinf(x), x, "finite numbers", family, table, names)
-    cells = x[:, :own]
+    cells, of_cells = x[:, own], tuple(name for name, is_own in zip(names, own, strict=True) if is_own)
     bad = (cells < support.lower) if support.lower_is_allowed else (cells <= support.lower)
-    bad |= cells > support.upper
+    bad |= (cells > support.upper) if support.upper_is_allowed else (cells >= support.upper)
     if support.is_whole:
-        bad |= cells != np.floor(np.where(np.isnan(cells), 0.0, cells)) + np.where(np.isnan(cells), np.nan, 0.0)
-        bad &= ~np.isnan(cells)
-    _refuse(bad, cells, support.requirement, family, table, names)
-    if support.bound_column is not None:
-        bound = x[:, own:]
-        wrong = (bound < 0) | (~np.isnan(bound) & (bound != np.floor(np.nan_to_num(bound))))
-        _refuse(wrong, bound, "whole numbers >= 0 for the number of tosses", family, table, names[own:])
-        _refuse(cells > bound, cells, support.requirement, family, table, names)
+        bad |= ~np.isnan(cells) & (cells != np.floor(np.nan_to_num(cells)))
+    _refuse(bad, cells, support.requirement, family, table, of_cells)
+    beside, of_beside = x[:, ~own], tuple(name for name, is_own in zip(names, own, strict=True) if not is_own)
+    if support.bound_column in of_beside:
+        wrong = (beside < 0) | (~np.isnan(beside) & (beside != np.floor(np.nan_to_num(beside))))
+        _refuse(wrong, beside, "whole numbers >= 0 for the number of tosses", family, table, of_beside)
+        _refuse(cells > beside, cells, support.requirement, family, table, of_cells)
+    if support.event_column in of_beside:
+        wrong = ~np.isnan(beside) & (beside != 0) & (beside != 1)
+        requirement = f"1 (event) or 0 (censored), or true and false, in the column '{support.event_column}'"
+        _refuse(wrong, beside, requirement, family, table, of_beside)
 
 
 def _refuse(

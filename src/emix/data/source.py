@@ -47,6 +47,8 @@ PACK_FROM = 1_000_000
 """Cells from which packing is compiled."""
 LEAST_VARIANCE = 1e-280
 """A variance that is smaller, or larger than its inverse, leaves no room for the products that a fit forms."""
+SUMS_SHARE = 4
+"""Large sums of all chunks together take at most one in so many bytes of the rows."""
 KEPT = 100_000
 """Numbers among the statistics of all rows up to which they are kept from iteration to iteration."""
 ANYTHING = Support("numbers")
@@ -159,9 +161,11 @@ class InMemorySource:
     @cached_property
     def chunks(self) -> tuple[Chunk, ...]:
         """The rows, cut; with what no parameter touches, where it is known for which family they are read."""
-        chunks = []
-        for start in range(0, self.n_rows, CHUNK_ROWS):
-            part = slice(start, start + CHUNK_ROWS)
+        chunks, size = [], CHUNK_ROWS
+        if self.family is not None and self.family.support.needs_values:
+            size = rows_per_chunk(self.n_rows, self.x.nbytes, 8 * self.n_components * (1 + self.family.n_sums))
+        for start in range(0, self.n_rows, size):
+            part = slice(start, start + size)
             known = {} if self.knowledge is None else self.knowledge.part(part)
             chunks.append(Chunk(self.x[part], self.weight[part], start, self.n_rows, self.is_complete, **known))
         if self.family is None:
@@ -184,8 +188,10 @@ class InMemorySource:
         """How to code the rows, where they are many and it pays."""
         if self.family is None:
             return None
-        work = self.n_rows * self.n_components * (1 + len(self.family.statistic_names))
-        if work < dispatch.COMPILE_FROM or isinstance(self.family, Columns):
+        if not self.family.is_additive or isinstance(self.family, Columns):
+            return None
+        work = self.n_rows * self.n_components * (1 + self.family.n_sums)
+        if work < dispatch.COMPILE_FROM:
             return None
         return make_coding(self.family, self.summary, self.n_components)
 
@@ -194,7 +200,7 @@ class InMemorySource:
         """How the compiled kernel reads columns of several kinds, where the rows are many."""
         if not isinstance(self.family, Columns):
             return None
-        work = self.n_rows * self.n_components * (1 + len(self.family.statistic_names))
+        work = self.n_rows * self.n_components * (1 + self.family.n_sums)
         if work < dispatch.COMPILE_FROM:
             return None
         return make_plan(self.family, self.summary, self.schema, self.n_components)
@@ -212,8 +218,8 @@ class InMemorySource:
             T = family.statistics(chunk.cells, is_complete=chunk.is_complete)
             T = np.concatenate([np.ones((1, len(chunk.x))), T])
             T = T if T.size <= KEPT else None
-        by_pattern = family.groups_by_pattern and not chunk.is_complete
-        if by_pattern and self.n_rows * self.n_components * (1 + len(family.statistic_names)) >= dispatch.COMPILE_FROM:
+        by_pattern = family.groups_by_pattern and family.moments is not None and not chunk.is_complete
+        if by_pattern and self.n_rows * self.n_components * (1 + family.n_sums) >= dispatch.COMPILE_FROM:
             chunk = replace(chunk, patterns=find_patterns(chunk.x))
         codes, is_large = None, self.x.size >= PACK_FROM
         if plan is not None and plan.coding is not None:
@@ -245,12 +251,22 @@ class InMemorySource:
         points = family.coordinates(as_cells(self.x))
         moments = summarize(points, self.weight)
         scale = np.sqrt(np.where(moments.variance > 0, moments.variance, 1.0))
-        standard = (points - moments.mean) / scale
-        return np.where(np.isnan(standard), 0.0, np.round(standard, 9))
+        standard = points - moments.mean
+        del points  # there may be many: a table of categories has one for each level
+        standard /= scale
+        np.round(standard, 9, out=standard)
+        standard[np.isnan(standard)] = 0.0
+        return standard
 
     def known_responsibilities(self) -> tuple[NDArray[np.bool_], Array] | None:
         """Which rows have label knowledge, and q of those rows scaled to sum to 1."""
         return None if self.knowledge is None else self.knowledge.responsibilities(self.n_components)
+
+
+def rows_per_chunk(n_rows: int, n_bytes: int, sums_bytes: int) -> int:
+    """Where sums are large: so many rows that those of all chunks together stay small beside the rows."""
+    n_chunks = int(np.clip(n_bytes // (SUMS_SHARE * sums_bytes), 1, -(-n_rows // CHUNK_ROWS)))
+    return -(-n_rows // n_chunks)
 
 
 def hash_rows(x: Array) -> NDArray[np.uint64]:
@@ -309,7 +325,13 @@ def make_source(
             source = _with_levels_that_occur(source)
             schema = source.schema
         parts = [
-            summarize(source.x[:, group], source.weight, with_logs=_needs_logs(one), n_jobs=n_jobs)
+            summarize(
+                source.x[:, group],
+                source.weight,
+                with_logs=_needs_logs(one),
+                with_values=one.support.needs_values,
+                n_jobs=n_jobs,
+            )
             for one, group in _parts(family, schema)
         ]
         source = replace(source, summary=Summary.joined(parts))
@@ -364,7 +386,7 @@ def _read_part(
     support = family.support
     x, schema = encode(table, support, family=family.name, schema=known)
     weight = weight if len(weight) == len(x) else np.ones(len(x))
-    summary = summarize(x, weight, with_logs=_needs_logs(family), n_jobs=n_jobs)
+    summary = summarize(x, weight, with_logs=_needs_logs(family), with_values=support.needs_values, n_jobs=n_jobs)
     check_cells(x, summary, support, family=family.name, table=table, names=schema.names)
     return x, schema, summary
 

@@ -15,17 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln
 
-from emix.block import CHUNK_ROWS, Array, Chunk, Schema, Summary, mix
+from emix.block import Array, Chunk, Schema, Summary, mix
 from emix.data.encode import column_names
 from emix.data.knowledge import Knowledge
-from emix.data.source import InMemorySource, hash_rows
+from emix.data.source import InMemorySource, hash_rows, rows_per_chunk
 from emix.data.table import Table
 from emix.errors import DataError
 from emix.families import Bernoulli, Family, Multinomial, Poisson, Support
 from emix.kernels.dispatch import PIECE, SparseRows
 
-SUMS_SHARE = 4
-"""The sums of all chunks together take at most one in so many bytes of the rows."""
 AS_DENSE = 1_000_000
 """Cells up to which starts are those of the dense rows."""
 DIRECTIONS = 128
@@ -50,8 +48,7 @@ class SparseSource(InMemorySource):
         """The rows, cut into as many chunks as their sums may take memory: the same for any number of threads."""
         n_sums = 8 * self.n_components * (1 + self.x.n_columns)
         n_bytes = self.x.data.nbytes + self.x.indices.nbytes + self.x.indptr.nbytes
-        n_chunks = int(np.clip(n_bytes // (SUMS_SHARE * n_sums), 1, -(-self.n_rows // CHUNK_ROWS)))
-        size = -(-self.n_rows // n_chunks)
+        size = rows_per_chunk(self.n_rows, n_bytes, n_sums)
         chunks = []
         for start in range(0, self.n_rows, size):
             part = slice(start, min(start + size, self.n_rows))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emix.block import CHUNK_ROWS, Array, Summary, readable
+from emix.block import CHUNK_ROWS, Array, Summary, as_cells, readable
 from emix.kernels import dispatch
 from emix.threads import map_in_order
 
@@ -15,8 +15,10 @@ COMPILE_FROM = 1_000_000
 """Cells from which the look is compiled."""
 
 
-def summarize(x: NDArray[Any], weight: Array, *, with_logs: bool = False, n_jobs: int = 1) -> Summary:
-    """Weighted moments and counts per column of x (n, d), missing cells left out.
+def summarize(
+    x: NDArray[Any], weight: Array, *, with_logs: bool = False, with_values: bool = False, n_jobs: int = 1
+) -> Summary:
+    """Weighted moments and counts per column of x (n, d), missing cells left out; also its distinct values, if asked.
 
     Each chunk is scanned by itself and merged in order (Chan, Golub & LeVeque 1983), so that the moments are accurate
     at any mean and have the same bits for any number of threads.
@@ -33,7 +35,15 @@ def summarize(x: NDArray[Any], weight: Array, *, with_logs: bool = False, n_jobs
         logs = np.stack(_merged(scans)[1:])
     counts = found[:, 5:].sum(axis=0)
     variance = np.where(low == high, 0.0, variance)
-    return Summary(float(weight.sum()), mean, variance, low, high, counts[0], counts[1], counts[2], logs[0], logs[1])
+    values = tuple(distinct(column) for column in x.T) if with_values else ()
+    total = float(weight.sum())
+    return Summary(total, mean, variance, low, high, counts[0], counts[1], counts[2], logs[0], logs[1], values)
+
+
+def distinct(column: NDArray[Any]) -> Array:
+    """The observed values of a column, each once, sorted."""
+    cells = as_cells(column)
+    return np.unique(cells[~np.isnan(cells)])
 
 
 def _merged(scans: list[Array]) -> tuple[Array, Array, Array]:

@@ -8,7 +8,7 @@ M-step refuses it or the log-likelihood falls.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
@@ -117,16 +117,25 @@ class Daarem:
         self.steps.append((image - point).ravel())
         if len(self.points) < 2:
             return None
-        X, F = np.diff(np.array(self.points), axis=0).T, np.diff(np.array(self.steps), axis=0).T
+        m = len(self.points) - 1
+        columns = _condensed(self.points, self.steps)
+        X, F, f = columns[:, :m], columns[:, m : 2 * m], columns[:, -1]
         self.step = _slowest(X, F)
-        f = self.steps[-1]
         U, d, Vt = np.linalg.svd(F, full_matrices=False)
         if not (d[-1] > 1e-14 * d[0] and d[-1] > 1e-140):  # the steps are all alike, or there are none any more
             return None
         target = 1 / (1 + self.alpha ** (self.kappa - self.successes))
         uf = U.T @ f
         gamma = Vt.T @ (d * uf / (d**2 + _damping(d, uf, target)))
-        return np.asarray((self.points[-1] + f - (X + F) @ gamma).reshape(point.shape))
+        if point.size <= PIECE:
+            return np.asarray((self.points[-1] + f - (X + F) @ gamma).reshape(point.shape))
+        leapt = self.points[-1] + self.steps[-1]
+        for i, share in enumerate(gamma.tolist()):
+            for ones in (self.points, self.steps):
+                rise = ones[i + 1] - ones[i]
+                rise *= share
+                leapt -= rise
+        return np.asarray(leapt.reshape(point.shape))
 
     def told(self, accepted: bool) -> None:
         """See `Accelerator`."""
@@ -143,8 +152,27 @@ class Daarem:
             self.helper, self.helped = Squarem(limit=4.0), 0
 
 
+PIECE = 16_384
+"""Numbers of each point that are looked at together."""
 HELP = 5
 """Leaps of SQUAREM before Anderson's method is tried again."""
+
+
+def _condensed(points: Sequence[Array], steps: Sequence[Array]) -> Array:
+    """The columns (X, F, f): differences of m + 1 points and of their steps, and the last step; of many rows the R.
+
+    That of their QR decomposition has the same inner products, and not their squares' condition. It is updated piece by
+    piece, so that the columns are never held as a whole: that would be more memory than the points themselves.
+    """
+    found = np.zeros((0, 2 * len(points) - 1))
+    for start in range(0, len(points[0]), PIECE):
+        part = slice(start, start + PIECE)
+        rises = [np.diff(np.array([one[part] for one in ones]), axis=0) for ones in (points, steps)]
+        columns = np.concatenate([*rises, steps[-1][None, part]]).T
+        if len(points[0]) <= PIECE:
+            return columns
+        found = np.asarray(np.linalg.qr(np.concatenate([found, columns]), mode="r"))
+    return found
 
 
 def _slowest(X: Array, F: Array) -> float:

@@ -6,6 +6,7 @@ depends neither on the order of the rows nor on whether a row of weight 3 is wri
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -21,6 +22,10 @@ SAMPLE_ROWS = 10_000
 """Distinct rows on which starts are seeded and short runs are run."""
 WARD_ROWS = 1_000
 """Distinct rows that are clustered hierarchically: its time grows with their square."""
+BLOCK = 1_024
+"""Rows that are squared at once: all of them would be a second copy of the points."""
+PIECE = 4_000_000
+"""Numbers among the statistics that the M-step of a start computes at once."""
 LLOYD_STEPS = 5
 BLUR = 0.05
 """Share of each start's responsibilities that is spread over all components: a component that was seeded on a single
@@ -77,7 +82,8 @@ def race(pool: Pool, rate: Array, seed: int, turn: int, n: int) -> NDArray[np.in
 
 def squared_distances(points: Array, centres: Array) -> Array:
     """(n, e), (K, e) -> (n, K)."""
-    squared = (points**2).sum(axis=1)[:, None] - 2 * points @ centres.T + (centres**2).sum(axis=1)
+    lengths = np.concatenate([(points[i : i + BLOCK] ** 2).sum(axis=1) for i in range(0, len(points), BLOCK)])
+    squared = lengths[:, None] - points @ (2 * centres).T + (centres**2).sum(axis=1)
     return np.asarray(np.maximum(squared, 0.0))
 
 
@@ -137,7 +143,7 @@ def ward_centres(pool: Pool, K: int, seed: int) -> Array:
     return np.asarray(sums / total[:, None])
 
 
-def seeded_responsibilities(rows: Rows, points: Array, pool: Pool, seed: int, *, method: str) -> Array:
+def seeded_responsibilities(rows: Rows, pool: Pool, seed: int, *, method: str) -> Array:
     """(n, K) start responsibilities: nearest centre, blurred, and what is known of the labels.
 
     `method` is 'k-means++', 'random' or 'ward'; the last, which knows no labels, is the first where there are some.
@@ -145,7 +151,7 @@ def seeded_responsibilities(rows: Rows, points: Array, pool: Pool, seed: int, *,
     K, known = rows.n_components, rows.known_responsibilities()
     order, given = np.arange(K), None
     if known is not None:
-        given, labelled = _labelled_centres(points, rows.weight, *known, K)
+        given, labelled = _labelled_centres(pool, rows.weight, *known, K)
         order = np.concatenate([labelled, np.setdiff1d(order, labelled)])
     if method == "ward" and given is None:
         centres = ward_centres(pool, K, seed)
@@ -153,8 +159,8 @@ def seeded_responsibilities(rows: Rows, points: Array, pool: Pool, seed: int, *,
         centres = seed_centres(pool, K, seed, spread=method != "random", given=given)
     # of the distinct rows, in their own order: a row between two centres goes the same way wherever it stands
     label = order[squared_distances(pool.points, centres).argmin(axis=1)][pool.inverse]
-    resp = np.full((len(points), K), BLUR / K)
-    resp[np.arange(len(points)), label] += 1 - BLUR
+    resp = np.full((len(label), K), BLUR / K)
+    resp[np.arange(len(label)), label] += 1 - BLUR
     if known is not None:
         is_known, q = known
         blurred = resp[is_known] * q
@@ -163,11 +169,11 @@ def seeded_responsibilities(rows: Rows, points: Array, pool: Pool, seed: int, *,
 
 
 def _labelled_centres(
-    points: Array, weight: Array, is_known: NDArray[np.bool_], q: Array, K: int
+    pool: Pool, weight: Array, is_known: NDArray[np.bool_], q: Array, K: int
 ) -> tuple[Array, NDArray[np.intp]]:
     """Means of the rows whose component is certain, and which components have such rows."""
     certain = q.max(axis=1) == 1.0
-    label, w, x = q[certain].argmax(axis=1), weight[is_known][certain], points[is_known][certain]
+    label, w, x = q[certain].argmax(axis=1), weight[is_known][certain], pool.points[pool.inverse[is_known][certain]]
     total = np.bincount(label, weights=w, minlength=K)
     sums = np.stack([np.bincount(label, weights=w * column, minlength=K) for column in x.T], axis=1)
     present = np.flatnonzero(total > 0)
@@ -182,8 +188,11 @@ def model_from_responsibilities(model: Mixture, source: Any, resp: Array, *, is_
     """
 
     def summed(chunk: Chunk) -> Expectation:
-        part = resp[chunk.start : chunk.start + len(chunk.x)].T * chunk.weight
-        return Expectation(model.sum_statistics(chunk, np.ascontiguousarray(part)), 0.0)
+        total: Any = 0.0
+        for one in _pieces(chunk, model.family.n_sums):
+            part = resp[one.start : one.start + len(one.x)].T * one.weight
+            total = total + model.sum_statistics(one, np.ascontiguousarray(part))
+        return Expectation(total, 0.0)
 
     statistics = source.sum_over_chunks(summed).statistics
     speaks = any(entry.component is not None for one in model.constraints for entry in one.entries)
@@ -221,3 +230,14 @@ def _well_numbered(model: Mixture, statistics: Array) -> Mixture:
         assert reason is not None
         raise reason
     return best
+
+
+def _pieces(chunk: Chunk, n_sums: int) -> Iterator[Chunk]:
+    """The rows, so many at once that their statistics stay small beside the data; sparse rows have none."""
+    size = max(PIECE // (1 + n_sums), 256)
+    if not isinstance(chunk.x, np.ndarray) or chunk.statistics is not None or len(chunk.x) <= size:
+        yield chunk
+        return
+    for i in range(0, len(chunk.x), size):
+        part = slice(i, i + size)
+        yield Chunk(chunk.x[part], chunk.weight[part], chunk.start + i, is_complete=chunk.is_complete)

@@ -34,6 +34,7 @@ from emix.families.priors import (
     GammaRowsPrior,
     NormalInverseGammaPrior,
 )
+from emix.families.scipy_distribution import ScipyDistribution
 from emix.families.structures import STRUCTURES, FactorAnalytic
 from emix.families.student_t import StudentT
 from emix.families.truncated_poisson import TruncatedPoisson
@@ -63,6 +64,7 @@ FAMILIES: dict[str, type[Family]] = {
         InverseGaussian,
         CensoredExponential,
         CensoredWeibull,
+        ScipyDistribution,
     )
 }
 
@@ -158,6 +160,7 @@ __all__ = [
     "Normal",
     "NormalInverseGammaPrior",
     "Poisson",
+    "ScipyDistribution",
     "StudentT",
     "Support",
     "TruncatedPoisson",

@@ -233,6 +233,15 @@ class Family(PriorOwner):
             raise ModelError.not_fitted(f"The family '{self.name}' is not bound to data yet; it")
         return self.binding.names
 
+    def with_values(self, summary: Summary) -> Self:
+        """Bound to the distinct values of these data, and otherwise as it is, where the family needs them."""
+        return self
+
+    @property
+    def n_sums(self) -> int:
+        """How many statistics there are, D."""
+        return len(self.statistic_names)
+
     @property
     def column_names(self) -> tuple[str, ...]:
         """The bound columns, or x0, x1, ... of the parameters."""
@@ -325,6 +334,10 @@ class Family(PriorOwner):
         fitted = [part.maximize(expected[k : k + 1]) for k, part in enumerate(parts)]
         values: dict[str, Any] = {n: np.concatenate([getattr(part, n) for part in fitted]) for n in self.spaces}
         return replace(self, **values)
+
+    def whole(self, sums: Array) -> Array:
+        """All sums (K, 1 + D), row 0 first, from those of x alone, (K, 1 + d), where these tell the others."""
+        return sums
 
     @abstractmethod
     def _maximize(self, expected: Array) -> Self:

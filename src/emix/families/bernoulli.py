@@ -95,6 +95,12 @@ class Bernoulli(Family):
     def _sums_of_prior(self, K: int) -> Array:
         return np.concatenate(self._hyperparameters(K, "a", "b"), axis=1) - 1
 
+    def whole(self, sums: Array) -> Array:
+        if self.shared or self.binding is None or sums.shape[1] != 1 + len(self.columns):
+            return sums
+        zeros = np.maximum(sums[:, :1] - sums[:, 1:], 0.0)  # a difference of equal sums may round to below 0
+        return np.concatenate([sums, zeros], axis=1)
+
     def sample(self, labels: NDArray[np.intp], rng: np.random.Generator, given: Array | None = None) -> Array:
         p = by_column(self.probability)[labels]
         return (rng.random((len(labels), len(self.columns))) < p).astype(np.float64)

@@ -68,7 +68,8 @@ class Beta(ColumnwiseFamily):
         "numbers > 0 and < 1",
         lower=0,
         lower_is_allowed=False,
-        upper=float(np.nextafter(1.0, 0.0)),
+        upper=1,
+        upper_is_allowed=False,
         must_vary=True,
     )
 

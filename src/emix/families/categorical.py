@@ -152,9 +152,12 @@ class Categorical(Family):
         return np.where(np.isnan(x), likely, x)
 
     def coordinates(self, x: Array) -> Array:
-        one_hot = self.statistics(x).T
-        missing = np.repeat(np.isnan(x), self._sizes(), axis=1)
-        return np.where(missing, np.nan, one_hot)
+        sizes = self._sizes()
+        points, end = np.empty((len(x), sum(sizes))), 0
+        for column, size in zip(x.T, sizes, strict=True):
+            start, end = end, end + size
+            points[:, start:end] = np.where(np.isnan(column)[:, None], np.nan, column[:, None] == np.arange(size))
+        return points
 
     def _work(self, expected: Array) -> tuple[Work, ...]:
         fitted = self.maximize(expected)

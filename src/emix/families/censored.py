@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,8 @@ class CensoredFamily(Family):
     """A column of durations, and one that tells which of them ended in an event; one parameter per component each."""
 
     event: str
+    _takes_zero: ClassVar[bool] = True
+    """Whether the density at a duration of 0 is a number, whatever the parameters."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.event, str):
@@ -32,8 +35,15 @@ class CensoredFamily(Family):
 
     @property
     def support(self) -> Support:
-        requirement = f"durations >= 0, and 1 (event) or 0 (censored) in the column '{self.event}'"
-        return Support(requirement, lower=0, min_columns=2, max_columns=2, missing_is_joint=True)
+        return Support(
+            f"durations {'>=' if self._takes_zero else '>'} 0",
+            lower=0,
+            lower_is_allowed=self._takes_zero,
+            min_columns=2,
+            max_columns=2,
+            event_column=self.event,
+            missing_is_joint=True,
+        )
 
     def _check_columns(self) -> None:
         if len(self.columns) == 2 and self.event not in self.columns:
@@ -55,29 +65,10 @@ class CensoredFamily(Family):
         return self.columns[1 - event], self.columns[event]
 
     def _split(self, x: Array) -> tuple[Array, Array, NDArray[np.bool_]]:
-        """Durations, events, and which rows have both; the others hold (1, 0).
-
-        Raises
-        ------
-        DataError
-            An event is neither 0 nor 1.
-        """
+        """Durations, events, and which rows have both; the others hold (1, 0)."""
         event = self._event_column
         seen = np.asarray(~np.isnan(x).any(axis=1))
-        time, ended = np.where(seen, x[:, 1 - event], 1.0), np.where(seen, x[:, event], 0.0)
-        wrong = (ended != 0) & (ended != 1)
-        if wrong.any():
-            raise DataError.outside_support(
-                family=self.name,
-                requirement=f"1 (event) or 0 (censored) in the column '{self.event}'",
-                found=repr(float(ended[wrong][0])),
-                where="the data",
-                column=self.event,
-                n_bad=int(wrong.sum()),
-                n_rows=len(x),
-                hint="Code the column as 1 for an event and 0 for a censored row.",
-            )
-        return time, ended, seen
+        return np.where(seen, x[:, 1 - event], 1.0), np.where(seen, x[:, event], 0.0), seen
 
     @abstractmethod
     def _draw(self, labels: NDArray[np.intp], rng: np.random.Generator) -> Array:

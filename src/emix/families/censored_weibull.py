@@ -20,8 +20,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from emix.block import Array, Schema, Summary
-from emix.errors import DataError, DegenerateError, ModelError
+from emix.block import Array
+from emix.errors import DegenerateError, ModelError
 from emix.families.base import VARIANCE_FLOOR, Parameter, Work
 from emix.families.censored import CensoredFamily
 from emix.spaces import POSITIVE
@@ -60,21 +60,7 @@ class CensoredWeibull(CensoredFamily):
 
     name = "censored_weibull"
     spaces = {"shape": POSITIVE, "scale": POSITIVE}
-
-    def bind(self, schema: Schema, summary: Summary) -> Self:
-        bound = super().bind(schema, summary)
-        if len(schema.names) == 2 and summary.minimum[1 - bound._event_column] == 0:
-            raise DataError.outside_support(
-                family=self.name,
-                requirement="durations > 0",
-                found="0",
-                where="the data",
-                column=bound._words[0],
-                n_bad=1,
-                n_rows=round(summary.total_weight),
-                hint="A duration of 0 has the density 0 or infinity: correct it, or leave the row out.",
-            )
-        return bound
+    _takes_zero = False
 
     def is_linear(self, *, is_complete: bool) -> bool:
         return False

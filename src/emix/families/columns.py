@@ -179,6 +179,12 @@ class Columns(Family):
         bound = self._with(lambda i, part: part.family.bind(_of(schema, groups[i]), summary.of_columns(groups[i])))
         return bound._joined_binding(schema)
 
+    def with_values(self, summary: Summary) -> Self:
+        groups = self._groups
+        return updated(
+            self._with(lambda i, part: part.family.with_values(summary.of_columns(groups[i]))), binding=self.binding
+        )
+
     def _joined_binding(self, schema: Schema) -> Self:
         bindings = [part.family.binding for part in self.parts]
         pivot = np.concatenate([np.zeros(0) if one is None else one.pivot for one in bindings])
@@ -220,6 +226,7 @@ class Columns(Family):
             "what its families require",
             is_categorical=any(one.is_categorical for one in supports),
             takes_missing=all(one.takes_missing for one in supports),
+            needs_values=any(one.needs_values for one in supports),
         )
 
     @property
@@ -239,7 +246,7 @@ class Columns(Family):
     @cached_property
     def rows(self) -> list[NDArray[np.intp]]:
         """Where each part's statistics stand among all: first all own ones, then all counts of observed cells."""
-        sizes = [len(part.family.statistic_names) - part.family.n_observed for part in self.parts]
+        sizes = [part.family.n_sums - part.family.n_observed for part in self.parts]
         own, counts = 0, sum(sizes)
         rows = []
         for size, part in zip(sizes, self.parts, strict=True):
@@ -249,8 +256,12 @@ class Columns(Family):
         return rows
 
     @property
+    def n_sums(self) -> int:
+        return sum(part.family.n_sums for part in self.parts)
+
+    @property
     def statistic_names(self) -> tuple[str, ...]:
-        names = [""] * sum(len(part.family.statistic_names) for part in self.parts)
+        names = [""] * self.n_sums
         for part, rows in zip(self.parts, self.rows, strict=True):
             for row, name in zip(rows, part.family.statistic_names, strict=True):
                 names[row] = name if name != "rows" else f"rows with {part.label}"

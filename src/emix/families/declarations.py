@@ -27,6 +27,7 @@ class Support:
     lower: float = -np.inf
     lower_is_allowed: bool = True
     upper: float = np.inf
+    upper_is_allowed: bool = True
     is_whole: bool = False
     is_categorical: bool = False
     unknown_is_missing: bool = False
@@ -37,10 +38,14 @@ class Support:
     must_vary: bool = False
     bound_column: str | None = None
     """A column of whole numbers, read beside the family's own, that no cell of the row may exceed."""
+    event_column: str | None = None
+    """One of the columns, that holds 1 (true) for an event and 0 (false) for a censored row."""
     missing_is_joint: bool = False
     """One missing cell makes the whole row missing."""
     counts_tosses: bool = False
     """Sequences of tosses are read as their number of heads."""
+    needs_values: bool = False
+    """The family is bound to the distinct values of its columns: its sums are over these."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,8 @@ class Binding:
     """Lower triangular (d, d) in the place of `scale`: y = whitening^-1 (x - pivot); a component's Cholesky factor."""
     is_complete: bool = True
     """No cell is missing."""
+    values: tuple[Array | None, ...] = ()
+    """The distinct values of each column, sorted, of a family that needs them; no file keeps them."""
     is_own: bool = False
     """Pivot and scale are a component's own: a variance that falls below the floor is put there instead of refused. The
     next pass sees it in the narrower scale, so that it goes on falling while there is something to gain."""

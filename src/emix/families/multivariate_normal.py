@@ -33,7 +33,7 @@ from emix.families.covariance import (
     scatter_about,
     symmetric,
 )
-from emix.families.normal import positive_or_one
+from emix.families.normal import finite_or_zero, positive_or_one
 from emix.families.patterns import (
     LOG_2PI,
     Moments,
@@ -135,7 +135,7 @@ class MultivariateNormal(GaussianFamily):
 
     def bind(self, schema: Schema, summary: Summary) -> Self:
         scale = np.sqrt(positive_or_one(summary.variance))
-        return self._bound(Binding(schema, summary.mean, scale, is_complete=summary.is_complete))
+        return self._bound(Binding(schema, finite_or_zero(summary.mean), scale, is_complete=summary.is_complete))
 
     def _check_columns(self) -> None:
         d = len(self.columns)

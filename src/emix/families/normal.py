@@ -244,7 +244,7 @@ class Normal(LocationScaleFamily):
     support = Support("finite numbers", must_vary=True)
 
     def bind(self, schema: Schema, summary: Summary) -> Self:
-        return self._bound(Binding(schema, summary.mean, np.sqrt(positive_or_one(summary.variance))))
+        return self._bound(Binding(schema, finite_or_zero(summary.mean), np.sqrt(positive_or_one(summary.variance))))
 
     def sample(self, labels: NDArray[np.intp], rng: np.random.Generator, given: Array | None = None) -> Array:
         return rng.normal(self.of_column(self.mean, labels), np.sqrt(self.of_column(self.variance, labels)))
@@ -259,3 +259,8 @@ class Normal(LocationScaleFamily):
 def positive_or_one(value: Array) -> Array:
     """A scale to divide by: 1 where the value is not a positive finite number."""
     return np.where((value > 0) & np.isfinite(value), value, 1.0)
+
+
+def finite_or_zero(value: Array) -> Array:
+    """A pivot: 0 for a column without an observed cell, which has no mean."""
+    return np.where(np.isfinite(value), value, 0.0)

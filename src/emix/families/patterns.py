@@ -68,13 +68,18 @@ class Moments:
         i, j, _ = pairs(matrices.shape[-1])
         return np.asarray(matrices[..., i, j])
 
-    def _inverse(self, observed: Array) -> tuple[Array, Array]:
-        """(P, K, d, d) inverses of the covariances of the observed columns, 0 elsewhere, and their log determinants."""
+    def whitening(self, observed: Array) -> tuple[Array, Array]:
+        """(P, K, d, d) W with |W (y - mean)|^2 the distance of observed cells, 0 elsewhere, and log determinants."""
         seen = observed[:, None, :, None] * observed[:, None, None, :]
         missing = (1 - observed)[:, None, :, None] * np.eye(observed.shape[1])
         L: Array = np.asarray(np.linalg.cholesky(self.covariance * seen + missing), dtype=np.float64)
         half: Array = np.asarray(np.linalg.inv(L), dtype=np.float64)
-        return (half.swapaxes(-1, -2) @ half) * seen, 2 * np.log(diagonals(L)).sum(axis=-1)
+        return half * seen, 2 * np.log(diagonals(L)).sum(axis=-1)
+
+    def _inverse(self, observed: Array) -> tuple[Array, Array]:
+        """(P, K, d, d) inverses of the covariances of the observed columns, 0 elsewhere, and their log determinants."""
+        half, log_det = self.whitening(observed)
+        return half.swapaxes(-1, -2) @ half, log_det
 
     def coefficients(self, observed: Array) -> tuple[Array, Array]:
         """Marginal coefficients (P, K, D) of each pattern (P, d) of ones and zeros, and inverses for `complete`."""
@@ -86,8 +91,11 @@ class Moments:
         sides = pairs(P.shape[-1])[2] if self.has_products else 1.0
         return np.concatenate([linear, -0.5 * sides * self._products(P), log_normaliser[..., None]], axis=-1), P
 
-    def complete(self, observed: Array, sums: Array, inverse: Array) -> Array:
-        """Sums (P, K, D) over the rows of each pattern, in which missing cells are 0 -> expected statistics (K, D)."""
+    def complete(self, observed: Array, sums: Array, inverse: Array, counts: Array | None = None) -> Array:
+        """Sums (P, K, D) over the rows of each pattern, in which missing cells are 0 -> expected statistics (K, D).
+
+        `counts` (P, K) of rows, where the sums are weighted by a precision of each row that divides its covariance.
+        """
         d, P = observed.shape[1], inverse
         n, first = sums[..., -1:], sums[..., :d]
         is_seen = observed[:, None, :, None] > 0
@@ -104,7 +112,8 @@ class Moments:
         left = self.covariance - B @ self.covariance  # 0 in the rows of the observed
         left = np.where(is_seen | is_seen.swapaxes(-1, -2), 0.0, left)
         whole = B @ second @ B.swapaxes(-1, -2) + cross + cross.swapaxes(-1, -2)
-        whole += n[..., None] * (apart[..., :, None] * apart[..., None, :] + left)
+        whole += n[..., None] * (apart[..., :, None] * apart[..., None, :])
+        whole += (n if counts is None else counts[..., None])[..., None] * left
         return np.asarray(np.concatenate([n * apart + fitted, self._products(whole), n], axis=-1).sum(axis=0))
 
     def blocks(self, n_patterns: int) -> Iterator[slice]:
@@ -141,7 +150,7 @@ def log_prob_by_pattern(moments: Moments, x: NDArray[np.floating], T: Array) -> 
     log_prob = np.empty((len(moments.mean), len(x)))
     for part in moments.blocks(len(patterns.observed)):
         for p, C in enumerate(moments.coefficients(patterns.observed[part])[0], start=part.start):
-            rows = _rows(patterns, p)
+            rows = rows_of(patterns, p)
             log_prob[:, rows] = C @ T[:, rows]
     return log_prob
 
@@ -151,13 +160,13 @@ def sum_by_pattern(moments: Moments, x: NDArray[np.floating], T: Array, weighted
     patterns, total = find_patterns(x), np.zeros(())
     for part in moments.blocks(len(patterns.observed)):
         here = range(part.start, min(part.stop, len(patterns.observed)))
-        sums = [weighted_resp[:, _rows(patterns, p)] @ T[:, _rows(patterns, p)].T for p in here]
+        sums = [weighted_resp[:, rows_of(patterns, p)] @ T[:, rows_of(patterns, p)].T for p in here]
         inverse = moments.coefficients(patterns.observed[part])[1]
         total = total + moments.complete(patterns.observed[part], np.stack(sums), inverse)
     return np.asarray(total)
 
 
-def _rows(patterns: Patterns, p: int) -> Any:
+def rows_of(patterns: Patterns, p: int) -> Any:
     """The rows of one pattern."""
     rows = slice(patterns.edges[p], patterns.edges[p + 1])
     return rows if patterns.order is None else patterns.order[rows]
@@ -226,7 +235,7 @@ def fill_by_pattern(
         observed = patterns.observed[part]
         inverse = moments.coefficients(observed)[1]
         for i, seen in enumerate(observed > 0):
-            rows = _rows(patterns, part.start + i)
+            rows = rows_of(patterns, part.start + i)
             B = np.where(seen[:, None], np.eye(d) * seen, moments.covariance @ inverse[i])
             mean = moments.mean[:, None] + (y[rows] - moments.mean[:, None]) * seen @ B.transpose(0, 2, 1)
             if labels is None or rng is None:

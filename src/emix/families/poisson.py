@@ -63,6 +63,10 @@ class Poisson(ColumnwiseFamily):
         shape, rate = self._hyperparameters(K, "shape", "rate")
         return np.concatenate([shape - 1, rate], axis=1)
 
+    def whole(self, sums: Array) -> Array:
+        d = len(self.columns)
+        return sums if sums.shape[1] != 1 + d else np.concatenate([sums, np.repeat(sums[:, :1], d, axis=1)], axis=1)
+
     def log_base_measure(self, x: Array) -> Array:
         return np.asarray(-gammaln(np.where(np.isnan(x), 0.0, x) + 1).sum(axis=1))
 

@@ -9,6 +9,7 @@ the rows (parameter-expanded EM: the same ascent, faster); a = v / 2 solves
     log a - digamma(a) = log(mean of u) - mean of E log u
 Where one scale is shared by all components (`tied`) or held fixed, nothing can be expanded: the divisor is the number
 of rows, and the right side is mean of u - 1 - mean of E log u.
+Rows with missing cells contribute what their observed cells let one expect of the sums: see student_patterns.py.
 Source: Peel & McLachlan (2000), Statistics and Computing 10, 339-348; Kent, Tyler & Vardi (1994), Communications in
 Statistics B 23, 441-453; Liu, Rubin & Wu (1998), Biometrika 85, 755-770 (why the divisor keeps the ascent).
 """
@@ -22,7 +23,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
-from scipy.special import betaln, digamma, gammaln
+from scipy.special import digamma
 
 from emix.block import Array, Schema, Summary, updated
 from emix.constraints import NO_CONSTRAINTS, Constraints
@@ -32,7 +33,8 @@ from emix.families.constrained_means import GaussianFamily
 from emix.families.digammas import shape_from_gap
 from emix.families.entries import groups_of
 from emix.families.multivariate_normal import MultivariateNormal
-from emix.families.normal import positive_or_one
+from emix.families.normal import finite_or_zero, positive_or_one
+from emix.families.student_patterns import Distances, distances_by_pattern, sum_by_pattern
 from emix.spaces import POSITIVE, Space
 
 SCALE_STRUCTURES = ("full", "tied", "diag", "spherical")
@@ -85,7 +87,8 @@ class StudentT(GaussianFamily):
         "scale": MultivariateNormal.spaces["covariance"],
         "degrees_of_freedom": POSITIVE,
     }
-    support = Support("finite numbers", takes_missing=False, must_vary=True)
+    groups_by_pattern = True
+    support = Support("finite numbers", must_vary=True)
 
     def __post_init__(self) -> None:
         if self.structure not in SCALE_STRUCTURES:
@@ -104,7 +107,7 @@ class StudentT(GaussianFamily):
         return self._normal.space("covariance") if name == "scale" else self.spaces[name]
 
     def bind(self, schema: Schema, summary: Summary) -> Self:
-        return self._bound(Binding(schema, summary.mean, np.sqrt(positive_or_one(summary.variance))))
+        return self._bound(Binding(schema, finite_or_zero(summary.mean), np.sqrt(positive_or_one(summary.variance))))
 
     def _check_columns(self) -> None:
         d = len(self.columns)
@@ -161,22 +164,31 @@ class StudentT(GaussianFamily):
     def is_linear(self, *, is_complete: bool) -> bool:
         return False
 
+    def _distances(self, x: Array) -> Distances:
+        """What the observed cells of each row say."""
+        d = self.mean.shape[1]
+        if np.isnan(x).any():
+            return distances_by_pattern(self._normal.moments, x, self.mean, self._about(d)[1])
+        return Distances(self.squared_distances(x), self._whitened[1][:, None], np.full(len(x), float(d)))
+
     def log_prob(self, x: Array) -> Array:
-        d, v = self.mean.shape[1], self.degrees_of_freedom
-        # log Gamma((v + d) / 2) - log Gamma(v / 2) by the beta function: no cancellation for large v
-        log_normaliser = gammaln(d / 2) - betaln(v / 2, d / 2) - d / 2 * np.log(v * np.pi) - self._whitened[1]
-        distances = np.log1p(self.squared_distances(x) / v[:, None])
-        return np.asarray(log_normaliser[:, None] - (v[:, None] + d) / 2 * distances)
+        return self._distances(x).log_density(self.degrees_of_freedom)
 
     def accumulate(self, x: Array, weighted_resp: Array) -> Array:
+        count = weighted_resp.sum(axis=1, keepdims=True)
         if not self.is_fitted:
-            return weighted_resp @ self.statistics(x).T
-        d, v = self.mean.shape[1], self.degrees_of_freedom[:, None]
-        total = v + self.squared_distances(x)
-        sums = (weighted_resp * ((v + d) / total)) @ self._normal.statistics(x).T
-        count = weighted_resp.sum(axis=1)
-        log_u = digamma((v[:, 0] + d) / 2) * count - (weighted_resp * np.log(total / 2)).sum(axis=1)
-        return np.concatenate([sums, log_u[:, None], count[:, None]], axis=1)
+            sums = self._normal.accumulate(x, weighted_resp)
+            return np.concatenate([sums, -_gap(FIRST / 2) * count, count], axis=1)
+        v, seen = self.degrees_of_freedom[:, None], self._distances(x)
+        total = v + seen.squared
+        u = (v + seen.n_seen) / total
+        if np.isnan(x).any():
+            T = np.nan_to_num(self._normal.statistics(x), nan=0.0)
+            sums = sum_by_pattern(self._normal.moments, x, T, weighted_resp, u)
+        else:
+            sums = (weighted_resp * u) @ self._normal.statistics(x).T
+        each = digamma((v + seen.n_seen) / 2) - np.log(total / 2)
+        return np.concatenate([sums, (weighted_resp * each).sum(axis=1, keepdims=True), count], axis=1)
 
     @property
     def statistic_names(self) -> tuple[str, ...]:
@@ -261,6 +273,18 @@ class StudentT(GaussianFamily):
         noise = rng.standard_normal((len(labels), self.mean.shape[1])) / np.sqrt(u)[:, None]
         factors = np.linalg.cholesky(self.scale)[labels]
         return np.asarray(self.mean[labels] + (factors @ noise[:, :, None])[:, :, 0])
+
+    def conditional_means(self, x: Array) -> Array:
+        return self._normal.conditional_means(x)  # linear in the observed cells, as those of a normal
+
+    def draw_missing(self, x: Array, labels: NDArray[np.intp], rng: np.random.Generator) -> Array:
+        """Given the observed cells: a weight u from its distribution, then normal cells with covariance over u."""
+        mean = self.conditional_means(x)[labels, np.arange(len(x))]
+        drawn = self._normal.draw_missing(x, labels, rng)
+        v, seen = self.degrees_of_freedom[labels], self._distances(x)
+        squared = seen.squared[labels, np.arange(len(x))]
+        u = rng.gamma((v + seen.n_seen) / 2) / ((v + squared) / 2)
+        return np.asarray(mean + (drawn - mean) / np.sqrt(np.maximum(u, np.finfo(np.float64).tiny))[:, None])
 
     def coordinates(self, x: Array) -> Array:
         pivot, unit = self._about(x.shape[1])

@@ -40,7 +40,7 @@ def advice(run: EMResult, starts: list[StartRecord], source: InMemorySource) -> 
     found = [*_empty(model, S, source.n_rows), *_collapsed(model, S, source), *_disagreement(run, starts)]
     found += [f"component {name_of(model, k)} {text}" for k, text in model.family.remarks()]
     if not isinstance(model, CentredMixture):  # whose components lie far apart, or are narrow
-        found[:0] = _equal(model, S)
+        found[:0] = _equal(model, model.family.whole(S))
     found[:0] = _unidentified(model, source)
     n_failed = sum(start.stop_reason is StopReason.DEGENERATE for start in starts)
     if n_failed:

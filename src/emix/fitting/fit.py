@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -29,6 +30,7 @@ from emix.model import Mixture, Model
 from emix.results import FitResult, Record, StartRecord, StopReason
 from emix.threads import blas_limited, map_in_order
 
+LOGGER = logging.getLogger("emix")
 WORTH = 100
 """Times by which the centred path must lower the rounding to be worth its price."""
 SHORT_RUN = 10
@@ -147,6 +149,10 @@ def fit(
         model, source = prepare(
             model, table, labels=labels, weight=weight, n_jobs=threads, is_seeded=is_seeded(model, start)
         )
+        if model.family.support.needs_values:
+            LOGGER.info(
+                "%s asks SciPy for each row at each pass: this is slower than the other families.", model.family
+            )
         rows, source = source, source.collapsed().prepared_for(model.family)
         model = _with_prior(model, source)
         sample = source.sample(SAMPLE_ROWS, seed) if is_seeded(model, start) else source

@@ -61,16 +61,14 @@ def make_starts(
         raise ModelError.choice(what="start", found=start, available=METHODS)
     is_certain = rows.knowledge is not None and rows.knowledge.is_everything
     n_starts = 1 if model.n_components == 1 or is_certain or start == "ward" else n_init
-    points = sample.coordinates(model.family)
-    pool = distinct_rows(points, sample.weight, sample.row_hash)
-    return [_seeded(model, rows, sample, points, pool, start, index, seed) for index in range(n_starts)]
+    pool = distinct_rows(sample.coordinates(model.family), sample.weight, sample.row_hash)
+    return [_seeded(model, rows, sample, pool, start, index, seed) for index in range(n_starts)]
 
 
 def _seeded(
     model: Mixture,
     all_rows: InMemorySource,
     source: InMemorySource,
-    points: Array,
     pool: Pool,
     method: str,
     index: int,
@@ -82,10 +80,10 @@ def _seeded(
         method = "ward" if index == 0 else ("k-means++", "random")[index % 2]
     if model.has_noise and source.knowledge is None:  # seeds for the others, and the same share of every row
         rows = updated(source, n_components=model.latent_size - 1)
-        resp = (1 - NOISE) * seeded_responsibilities(rows, points, pool, own_seed, method=method)
+        resp = (1 - NOISE) * seeded_responsibilities(rows, pool, own_seed, method=method)
         resp = np.concatenate([resp, np.full((len(resp), 1), NOISE)], axis=1)
     else:
-        resp = seeded_responsibilities(source, points, pool, own_seed, method=method)
+        resp = seeded_responsibilities(source, pool, own_seed, method=method)
     if isinstance(all_rows, SparseSource):  # each row counts a little: no column is left with probability 0
         source, resp = all_rows, all_rows.spread(source, resp, BLUR)
     label = f"short run from {method}" if is_short else method

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -84,7 +84,10 @@ def e_step(model: Mixture, data: Any, *, labels: Any = None, sample_weight: Any 
     if not np.isfinite(log_evidence).all():
         row = int(counted[np.argmax(~np.isfinite(log_evidence))])
         raise ImpossibleRowError.at(row, source.where(row))
-    expectation = source.take(counted).sum_over_chunks(model.expect)
+    summed = source.take(counted)
+    if model.family.support.needs_values:  # which are many sums: in fewer chunks
+        summed = summed.prepared_for(model.family)
+    expectation = summed.sum_over_chunks(model.expect)
     raw = model.raw_statistics(expectation.statistics)
     resp = np.concatenate([resp.T for resp, _ in parts])
     log_prob = np.concatenate([_log_prob(model, chunk) for chunk in source.chunks])
@@ -269,6 +272,8 @@ def prepared(
     source = read(table, model.family, n_components=K, knowledge=known, sample_weight=weight, for_fit=False)
     if model.family.binding is None:
         model = model.bind(source.schema, source.summary)
+    elif model.family.support.needs_values:
+        model = replace(model, family=model.family.with_values(source.summary))
     return well_conditioned(model), source
 
 

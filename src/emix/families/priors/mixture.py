@@ -57,6 +57,7 @@ class MixturePriors:
 
     def with_prior_of(self, sums: Array) -> Self:
         """With the prior that `prior_rows` asks for, from the sums (1 + D,) of all rows."""
+        sums = self.family.whole(sums[None])[0]
         new: Self = replace(self, prior_statistics=sums[1:] / sums[0])  # type: ignore[type-var]
         return new
 
