@@ -201,9 +201,12 @@ class Family(PriorOwner):
             items = tuple(one.reordered(order.tolist()) for one in own) if len(order) == K else ()
             own = Constraints(items, K) if items else NO_CONSTRAINTS
         values: dict[str, Any] = {name: take(value, order) for name, value in self.parameters.items()}
-        if self._prior is not None:
-            values["prior"] = self._prior.reordered(order, self._prior_columns())
-        return entries.settled(replace(self, **values, constraints=own))
+        priors = {} if self._prior is None else {"prior": self._prior.reordered(order, self._prior_columns())}
+        return entries.settled(replace(self.with_parameters(values), constraints=own, **priors))
+
+    def unchecked(self, values: Mapping[str, Any]) -> Self:
+        """The same family with parameters that come from estimates: of any number of components, not looked at."""
+        return updated(self, **values)
 
     # -- the contract ------------------------------------------------------------------------------------------------
 

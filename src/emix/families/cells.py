@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emix.block import Array, updated
+from emix.block import Array
 from emix.constraints import Groups
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ class Cells:
         for name, own in zip(self.groups, theta, strict=True):
             is_single = own.shape[1] == 1 and self.family.space(name).drops_single_column
             values[name] = own[:, 0] if is_single else own
-        return updated(self.family, **values)
+        return self.family.unchecked(values)
 
     def _q(self, theta: Array) -> Array:
         """(S, P, K, d) parameters -> (S, K, d) contributions to Q."""

@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emix.block import LOG_ZERO, Array, Schema, Summary, updated
+from emix.constraints import NO_CONSTRAINTS, Constraints
 from emix.errors import DegenerateError, ModelError
-from emix.families.base import Binding, Family, Support, take
+from emix.families.base import Binding, Family, Support
 from emix.families.columnwise import by_column
 from emix.families.normal import finite_or_zero, positive_or_one
 from emix.families.scipy_law import Law, ends, is_possible, law_named, law_of
@@ -81,6 +82,7 @@ class ScipyDistribution(Family):
         held: tuple[tuple[str, float], ...] | None = None,
         given: Mapping[str, Array] | None = None,
         fixed: frozenset[str] = frozenset(),
+        constraints: Constraints = NO_CONSTRAINTS,
         binding: Binding | None = None,
         **parameters: Any,
     ) -> None:
@@ -108,7 +110,8 @@ class ScipyDistribution(Family):
             requirement = f"one of '{law.name}' at least that is estimated, such as loc='free'"
             raise ModelError.argument(name="parameters", requirement=requirement, found=numbers)
         set_to = {"distribution": law.name, "held": tuple((n, numbers[n]) for n in law.spaces if n in numbers)}
-        for name, value in {**set_to, "given": values, "fixed": fixed, "binding": binding}.items():
+        common = {"fixed": fixed, "constraints": constraints, "binding": binding}
+        for name, value in {**set_to, "given": values, **common}.items():
             object.__setattr__(self, name, value)
         self.__post_init__()
         if not is_possible(law, self.held):
@@ -193,8 +196,8 @@ class ScipyDistribution(Family):
             values[name].flags.writeable = False
         return updated(self, given={**self.given, **values})
 
-    def reordered(self, order: NDArray[np.intp]) -> Self:
-        return replace(self, given={name: take(value, order) for name, value in self.given.items()})
+    def unchecked(self, values: Mapping[str, Any]) -> Self:
+        return updated(self, given={**self.given, **values})
 
     def _parameters_of(self, k: int, j: int) -> dict[str, float]:
         """SciPy's parameters of component k in column j."""
@@ -267,6 +270,18 @@ class ScipyDistribution(Family):
     def statistic_names(self) -> tuple[str, ...]:
         pairs = zip(self.columns, self._values(), strict=True)
         return tuple(f"{c} = {int(v) if v.is_integer() else v!r}" for c, values in pairs for v in values.tolist())
+
+    def entry_labels(self, name: str) -> tuple[tuple[str, ...], ...]:
+        return tuple((column,) for column in self.column_names)
+
+    @property
+    def statistic_columns(self) -> NDArray[np.intp]:
+        sizes = [len(values) for values in self._values()]
+        return np.repeat(np.arange(len(sizes)), sizes)
+
+    def cell_weights(self, expected: Array) -> Array:
+        ends = np.cumsum([len(values) for values in self._values()])[:-1]
+        return np.stack([part.sum(axis=1) for part in np.split(expected, ends, axis=1)], axis=1)
 
     # -- densities and sums ------------------------------------------------------------------------------------------
 
