@@ -10,7 +10,7 @@ Recognition 28, 781-793.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Self
@@ -161,6 +161,10 @@ class MultivariateNormal(Family):
     @property
     def n_observed(self) -> int:
         return 1
+
+    @property
+    def row_key(self) -> Hashable:
+        return self.name, self.support, self._has_products
 
     def is_linear(self, *, is_complete: bool) -> bool:
         return is_complete
