@@ -62,7 +62,9 @@ if TYPE_CHECKING:
         score_samples,
     )
     from emix.inference import (
+        Candidate,
         Merging,
+        Selection,
         TableFit,
         bivariate_residuals,
         condition,
@@ -71,6 +73,7 @@ if TYPE_CHECKING:
         merge_components,
         predict_given,
         responsibilities_frame,
+        select,
         separation,
         table_fit,
         to_frame,
@@ -103,8 +106,8 @@ _HOMES = {
     ),
     "emix.fitting": "EStep e_step fit impute predict responsibilities sample score_samples",
     "emix.inference": (
-        "Merging TableFit bivariate_residuals condition interval_probability marginal merge_components "
-        "predict_given responsibilities_frame separation table_fit to_frame "
+        "Candidate Merging Selection TableFit bivariate_residuals condition interval_probability marginal "
+        "merge_components predict_given responsibilities_frame select separation table_fit to_frame "
     ),
     "emix.model": "Mixture",
     "emix.persistence": "load save",
@@ -130,6 +133,7 @@ __all__ = [
     "Bernoulli",
     "Beta",
     "Binomial",
+    "Candidate",
     "Categorical",
     "CensoredExponential",
     "CensoredWeibull",
@@ -164,6 +168,7 @@ __all__ = [
     "NegativeBinomial",
     "Normal",
     "Poisson",
+    "Selection",
     "StopReason",
     "StudentT",
     "TableFit",
@@ -186,6 +191,7 @@ __all__ = [
     "sample",
     "save",
     "score_samples",
+    "select",
     "separation",
     "table_fit",
     "to_frame",

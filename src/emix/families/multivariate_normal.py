@@ -43,7 +43,7 @@ from emix.families.patterns import (
     sum_by_pattern,
 )
 from emix.families.prior import COMMON, POSSIBLE, ConjugatePrior
-from emix.families.structures import FactorAnalytic, Structure, structure
+from emix.families.structures import STRUCTURES, FactorAnalytic, Structure, structure
 from emix.families.structures.uniquenesses import LEAST
 from emix.kernels.tiles import PRODUCTS, SQUARES, Tile
 from emix.spaces import Space
@@ -161,6 +161,15 @@ class MultivariateNormal(Family):
     @property
     def n_observed(self) -> int:
         return 1
+
+    @classmethod
+    def all_structures(cls, n_columns: int | None = None, **options: Any) -> tuple[Self, ...]:
+        """The fourteen structures, in mclust's order, each with these options.
+
+        Of one column (`n_columns=1`) there are but two different ones, equal and variable variances: EII and VII.
+        """
+        names = [name for name in STRUCTURES if n_columns != 1 or name in ("EII", "VII")]
+        return tuple(cls(structure=name, **options) for name in names)
 
     @property
     def row_key(self) -> Hashable:

@@ -145,7 +145,7 @@ def fit(
         if isinstance(model, Mixture):
             weight = read_weights(sample_weight, n_rows=table.n_rows, table=table)
             rows = Rows(table, labels=labels, weight=weight, n_jobs=settings.n_jobs)
-            result = fit_rows(model, rows, settings, start=start, on_iteration=on_iteration)
+            result, _ = fit_rows(model, rows, settings, start=start, on_iteration=on_iteration)
         else:
             source = plain_source(model, table, read_weights(sample_weight, n_rows=table.n_rows, table=table))
             starts = [Start("given", one) for one in (start if isinstance(start, list | tuple) else [start or model])]
@@ -197,8 +197,10 @@ def make_settings(
 
 def fit_rows(
     model: Mixture, rows: Rows, settings: Settings, *, start: Any = None, on_iteration: OnIteration | None = None
-) -> FitResult:
-    """`fit` on rows that several models may share; BLAS has been limited, and nothing is warned of.
+) -> tuple[FitResult, InMemorySource]:
+    """`fit` on rows that several models may share, and these as its passes read them.
+
+    BLAS has been limited, and nothing is warned of.
 
     Raises
     ------
@@ -209,7 +211,7 @@ def fit_rows(
     model, source, starts, sample = rows.begun(model, start, n_init=settings.n_init, seed=settings.seed)
     if isinstance(source, SparseSource):  # a sample lacks many columns: what it leads to forbids the other rows
         sample = source
-    return _fit_from(starts, source, sample, settings, on_iteration)
+    return _fit_from(starts, source, sample, settings, on_iteration), source
 
 
 def _fit_from(
@@ -342,9 +344,7 @@ def _has_ended(run: EMResult | None) -> bool:
     return run is not None and run.stop_reason not in (StopReason.DEGENERATE, StopReason.SHORT_RUN)
 
 
-def _result(
-    starts: list[Start], runs: list[EMResult | None], source: InMemorySource, seed: int
-) -> FitResult:
+def _result(starts: list[Start], runs: list[EMResult | None], source: InMemorySource, seed: int) -> FitResult:
     records = []
     for i, (start, run) in enumerate(zip(starts, runs, strict=True)):
         if run is None:

@@ -16,6 +16,7 @@ from emix.data.sparse import make_sparse_source
 from emix.data.table import Table
 from emix.em.starts import SAMPLE_ROWS
 from emix.errors import DataError, EmixError, ModelError
+from emix.families import Columns, Family
 from emix.fitting.starting import Seeding, Start, is_seeded, make_starts
 from emix.model import Mixture
 
@@ -54,6 +55,14 @@ class Rows:
         if isinstance(found, EmixError):
             raise found.with_traceback(None)
         return found  # type: ignore[no-any-return]
+
+    def with_levels(self, model: Mixture) -> Mixture:
+        """The model bound to the categories of all rows, for a fit to some: one that these lack has probability 0."""
+        if not _has_levels(model.family):
+            return model
+        key = ("bound", model.family.row_key)
+        binding = self._once(key, lambda: self.begun(model, None, n_init=1, seed=0)[0].family.binding)
+        return replace(model, family=replace(model.family, binding=binding))
 
     def begun(
         self, model: Mixture, start: Any, *, n_init: int, seed: int
@@ -106,6 +115,11 @@ class Rows:
         table = self.table
         starts = make_starts(model, rows, sample, table, start, n_init=n_init, seed=seed, seeding=seeding)
         return model, source, starts, sample
+
+
+def _has_levels(family: Family) -> bool:
+    parts = [part.family for part in family.parts] if isinstance(family, Columns) else [family]
+    return any(part.support.is_categorical for part in parts)
 
 
 def _with_prior(model: Mixture, source: InMemorySource) -> Mixture:
