@@ -103,7 +103,7 @@ Start = Annotated[
     str | None,
     typer.Option(
         help="`k-means++`, `random`, `ward`, `short-runs`; a model file; or parameters, e.g. "
-        '`"probability=0.6,0.5; mixing_proportions=0.5,0.5"`.'
+        '`"probability=0.6,0.5; mixing_proportions=0.5,0.5"`. To choose among models also `nested`.'
     ),
 ]
 Fix = Annotated[str | None, typer.Option(help="Parameters to hold fixed, e.g. `mixing_proportions`.")]

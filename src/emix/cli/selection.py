@@ -16,11 +16,11 @@ from emix.cli import commands
 from emix.cli.arguments import family_of
 from emix.cli.progress import Bar
 from emix.data.table import Table
-from emix.em.starts import METHODS
 from emix.errors import ModelError
 from emix.families import STRUCTURES, Family, parse
 from emix.families.student_t import SCALE_STRUCTURES
 from emix.inference import Selection, select
+from emix.inference.selection import STARTS
 from emix.report.selection import print_selection
 
 OUTSIDE = r",(?![^()]*\))"
@@ -87,8 +87,8 @@ def fit(
     """Fit all candidates, print the table, the reason and the chosen model, and save it."""
     if out is not None:
         persistence.check_writable(out)
-    if request.start is not None and request.start not in METHODS:
-        requirement = f"one of {', '.join(METHODS)} where there are several candidates"
+    if request.start is not None and request.start not in STARTS:
+        requirement = f"one of {', '.join(STARTS)} where there are several candidates"
         raise ModelError.argument(name="--start", requirement=requirement, found=request.start)
     fixed = [name.strip() for name in (request.fix or "").split(",") if name.strip()]
     if set(fixed) - {"mixing_proportions"}:

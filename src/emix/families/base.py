@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -75,6 +76,16 @@ class Binding:
     def names(self) -> tuple[str, ...]:
         """The column names."""
         return self.schema.names
+
+    @cached_property
+    def units(self) -> Array:
+        """(d, d) products of scales: what turns a covariance in units of `scale` into one of the columns."""
+        return np.outer(self.scale, self.scale)
+
+    @cached_property
+    def log_scale(self) -> float:
+        """Sum of the logarithms of the scales."""
+        return float(np.log(self.scale).sum())
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ class Candidate:
         1 - sum of w r log(1/r) over rows and components / (total weight x log K): 1 where each row's component is
         certain, 0 where nothing is known of it (entropy R2; Ramaswamy et al. 1993). None without a result.
     started_from : str
-        The family whose estimates the fit started from, where it came out worse than that simpler one at first.
+        The simpler family whose estimates the fit started from, where it did.
     """
 
     family: str

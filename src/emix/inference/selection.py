@@ -36,6 +36,8 @@ from emix.threads import blas_limited, map_in_order
 
 INTERRUPTED = "interrupted before it ended"
 """The error of a candidate that an interrupt left without a result."""
+NESTED = "nested"
+STARTS = (*METHODS, NESTED)
 WORSE = 1e-4
 """Nats by which a structure may fall below a simpler one that it contains before it is fitted from that one."""
 FAILURES = (EmixError, ArithmeticError, ValueError, MemoryError)
@@ -92,8 +94,10 @@ def select(
         (Smyth 2000). Plain folds: rows that belong together are not kept together.
     labels, sample_weight
         As in `fit`. Cross-validation scores rows without their labels.
-    start : {'short-runs', 'k-means++', 'random', 'ward'}, optional
-        How rows are seeded, as in `fit`: the same seeds for all families with as many components.
+    start : {'short-runs', 'k-means++', 'random', 'ward', 'nested'}, optional
+        How rows are seeded, as in `fit`: the same seeds for all families with as many components. 'nested' is the
+        fastest: one run each, for a covariance structure from the estimates of the best simpler one that it contains,
+        for all others from 'ward'.
     n_init, max_iter, stop, tol
         As in `fit`.
     n_jobs : int, optional
@@ -111,8 +115,9 @@ def select(
     Returns
     -------
     Selection
-        Each fit is that of `fit` with the same arguments, with one exception: a covariance structure that ended below a
-        simpler one that it contains, or failed, is fitted again from that one's estimates (`Candidate.started_from`).
+        Each fit is that of `fit` with the same arguments ('nested' apart), with one exception: a covariance structure
+        that ended below a simpler one that it contains, or failed, is fitted again from that one's estimates
+        (`Candidate.started_from`).
         A candidate that fails, for instance because it has more components than there are distinct rows, is in the
         table with its error. Candidates that did not converge are not chosen unless none did, and a warning says so.
 
@@ -144,8 +149,8 @@ def select(
         raise ModelError.choice(what="criterion", found=criterion, available=CRITERIA)
     if criterion == "cross_validated" and cross_validate is None:
         raise ModelError.argument(name="cross_validate", requirement="a number of folds for this criterion", found=None)
-    if start is not None and start not in METHODS:
-        raise ModelError.choice(what="start", found=start, available=METHODS)
+    if start is not None and start not in STARTS:
+        raise ModelError.choice(what="start", found=start, available=STARTS)
     if out is not None:
         check_writable(out)
     table = read_table(data, takes_sparse=True)
@@ -253,10 +258,12 @@ class _Work:
     def done(self) -> bool:
         """Fit all; False where an interrupt came."""
         order = sorted(range(len(self.models)), key=lambda i: -self.models[i].latent_size)  # the longest first
+        levels = _by_generality(self.models, order)
         try:
             with blas_limited():
-                map_in_order(self._fit, order, self.side_by_side)
-                for level in _by_generality(self.models):
+                for level in levels if self.start == NESTED else [order]:
+                    map_in_order(self._fit, level, self.side_by_side)
+                for level in levels[1:]:
                     map_in_order(self._fit_again, level, self.side_by_side)
                 if self.folds:
                     map_in_order(self._cross_validate, order, self.side_by_side)
@@ -278,15 +285,32 @@ class _Work:
         return fit_rows(model, rows, self.settings, start=start, on_iteration=self._tell)
 
     def _fit(self, i: int) -> None:
-        model, began = self.models[i], time.perf_counter()
-        found = self.candidates[i]
-        try:
-            result, source = self._fitted(model, self.rows, self.start)
-            found = replace(found, result=result, error="", entropy=_entropy(result.model, source))
-        except FAILURES as error:
-            self.failures.append(error)
-            found = replace(found, error=_said(error))
+        began, found = time.perf_counter(), self.candidates[i]
+        simpler = self._best_simpler(i) if self.start == NESTED else None
+        origins: list[tuple[Any, str]] = [(self._seeds, "")]
+        if simpler is not None:
+            origins.insert(0, (simpler.model, str(simpler.model.family)))
+        for start, origin in origins:
+            try:
+                result, source = self._fitted(self.models[i], self.rows, start)
+            except FAILURES as error:
+                self.failures.append(error)
+                found = replace(found, error=_said(error))
+                continue
+            entropy = _entropy(result.model, source)
+            found = replace(found, result=result, error="", entropy=entropy, started_from=origin)
+            break
         self._finish(i, replace(found, seconds=time.perf_counter() - began), is_last=not self.folds)
+
+    @property
+    def _seeds(self) -> str | None:
+        return "ward" if self.start == NESTED else self.start
+
+    def _best_simpler(self, i: int) -> FitResult | None:
+        """Of the structures that this one contains, the one with the highest log-likelihood."""
+        simpler = [self.candidates[j].result for j, other in enumerate(self.models) if _contains(self.models[i], other)]
+        ended = [one for one in simpler if one is not None]
+        return max(ended, key=lambda one: one.log_likelihood, default=None)
 
     def _finish(self, i: int, found: Candidate, *, is_last: bool) -> None:
         with self._lock:
@@ -297,14 +321,12 @@ class _Work:
 
     def _fit_again(self, i: int) -> None:
         """Start from the best structure that this one contains, where that came out better."""
-        model, found, began = self.models[i], self.candidates[i], time.perf_counter()
+        found, began, known = self.candidates[i], time.perf_counter(), self._best_simpler(i)
         reached = -np.inf if found.result is None else found.result.log_likelihood
-        simpler = [self.candidates[j].result for j, other in enumerate(self.models) if _contains(model, other)]
-        known = max((one for one in simpler if one is not None), key=lambda one: one.log_likelihood, default=None)
         if known is None or known.log_likelihood <= reached + WORSE:
             return
         try:
-            result, source = self._fitted(model, self.rows, known.model)
+            result, source = self._fitted(self.models[i], self.rows, known.model)
         except FAILURES:
             return  # it keeps the result, or the error, that it has
         if result.log_likelihood > reached:
@@ -324,7 +346,7 @@ class _Work:
             try:
                 for fold, rows in zip(self.folds, self.training, strict=True):
                     model = self.rows.with_levels(self.models[i])
-                    result, _ = self._fitted(model, rows, self.start)
+                    result, _ = self._fitted(model, rows, self._seeds)
                     scores, weight = score_samples(result.model, self.rows.table), self.weight * fold
                     total += float(weight[weight > 0] @ scores[weight > 0])
                 found = replace(found, cross_validated=total)
@@ -381,11 +403,10 @@ def _apart_from_structure(family: Any) -> str:
     return str(replace(family, structure="full"))
 
 
-def _by_generality(models: list[Mixture]) -> list[list[int]]:
-    """Candidates in the fourteen structures, the simplest first: those of one level contain none of each other."""
-    levels: dict[int, list[int]] = {}
-    for i, model in enumerate(models):
-        letters = _letters(model)
-        if letters is not None and any(_contains(model, other) for other in models):
-            levels.setdefault(sum(letters), []).append(i)
+def _by_generality(models: list[Mixture], order: list[int]) -> list[list[int]]:
+    """The candidates in this order by level: one of the fourteen structures contains none but those of lower levels."""
+    levels: dict[int, list[int]] = {0: []}
+    for i in order:
+        letters = _letters(models[i])
+        levels.setdefault(0 if letters is None else sum(letters), []).append(i)
     return [levels[level] for level in sorted(levels)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 
 from rich.console import Console
@@ -15,6 +14,9 @@ IN_FULL = 12
 """Candidates up to which all are listed in full; of more, the best of them beneath a grid."""
 BEST = 6
 """That are listed in full beneath a grid."""
+WIDE = 110
+"""Columns of a terminal from which all criteria have room."""
+NARROW = ("aic", "bic", "icl")
 NAMED_FAILURES = 3
 
 
@@ -37,9 +39,18 @@ def print_selection(console: Console, selection: Selection) -> None:
     _print_failures(console, candidates, names)
     console.print()
     if ranked:
-        console.print(Text.assemble(("Chosen: ", "bold"), selection.reason))
+        console.print(Text.assemble(("Chosen: ", "bold"), _reason(selection, names)))
     for warning in selection.warnings:
         console.print(Text.assemble(("Warning: ", "bold yellow"), warning))
+
+
+def _reason(selection: Selection, names: dict[str, str]) -> str:
+    """The reason, with the short names."""
+    reason = selection.reason
+    for family in sorted(names, key=len, reverse=True):  # the longest first: one name may begin another
+        for after in " ,":
+            reason = reason.replace(f" x {family}{after}", f" x {names[family]}{after}")
+    return reason
 
 
 def short_name(family: str, candidates: tuple[Candidate, ...]) -> str:
@@ -74,12 +85,10 @@ def _print_grid(console: Console, selection: Selection, names: dict[str, str], n
             cells.append(Text(text + mark, style="bold" if is_best else ""))
         table.add_row(Text(name), *cells)
     console.print(table)
-    marks = "* the best; - failed" + ("; ? not converged" if not all(map(_is_plain, selection.candidates)) else "")
+    marks = "* the best"
+    marks += "; - without a result" * any(one.result is None for one in selection.candidates)
+    marks += "; ? not converged" * any(one.result is not None and not one.converged for one in selection.candidates)
     console.print(Text(marks, style="dim"))
-
-
-def _is_plain(one: Candidate) -> bool:
-    return one.result is None or one.converged
 
 
 def _print_list(console: Console, shown: list[Candidate], names: dict[str, str]) -> None:
@@ -87,16 +96,16 @@ def _print_list(console: Console, shown: list[Candidate], names: dict[str, str])
     if not shown:
         return
     has_folds = any(one.cross_validated is not None for one in shown)
+    criteria = [name for name in ("aic", "aicc", "bic", "sabic", "icl") if console.width >= WIDE or name in NARROW]
     table = Table(box=None, pad_edge=False, padding=(0, 1))
     table.add_column("best first")
-    heads = ["K", "log-likelihood", "free", "AIC", "AICc", "BIC", "SABIC", "ICL", "entropy"]
+    heads = ["K", "log-likelihood", "free", *map(title_of, criteria), "entropy"]
     for head in heads + ["cross-validated"] * has_folds + ["converged"]:
         table.add_column(head, justify="right", no_wrap=True)
     for one in shown:
         row = one.row()
-        values = [row[name] for name in ("aic", "aicc", "bic", "sabic", "icl")]
         cells = [str(row["n_components"]), f"{row['log_likelihood']:,.3f}", str(row["n_free_parameters"])]
-        cells += [f"{value:,.1f}" if math.isfinite(value) else "inf" for value in values]
+        cells += [f"{row[name]:,.1f}" for name in criteria]
         cells.append(f"{row['entropy']:.3f}")
         if has_folds:
             cells.append("-" if row["cross_validated"] is None else f"{row['cross_validated']:,.2f}")
@@ -108,6 +117,7 @@ def _print_failures(console: Console, candidates: tuple[Candidate, ...], names: 
     """How many have no result, and the first reasons."""
     failed = [one for one in candidates if one.error]
     for one in failed[:NAMED_FAILURES]:
-        console.print(Text(f"{_label(one, names)}: {' '.join(one.error.split())}", style="yellow"))
+        *found, _ = one.error.split("\n") if "\n" in one.error else (one.error, "")  # without what to do
+        console.print(Text(f"{_label(one, names)}: {' '.join(' '.join(found).split())}", style="yellow"))
     if len(failed) > NAMED_FAILURES:
         console.print(Text(f"... and {len(failed) - NAMED_FAILURES} more without a result; --json names the reasons."))
