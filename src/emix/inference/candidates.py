@@ -14,7 +14,7 @@ from emix.inference.frames import frame_of
 from emix.results import FitResult
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Candidate:
     """One family with one number of components, and how its fit ended.
 
@@ -104,7 +104,7 @@ def is_better_smaller(criterion: str) -> bool:
     return criterion != "cross_validated"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Selection:
     """All candidates and the chosen one.
 
