@@ -11,7 +11,7 @@ import emix
 from emix.cli import selection as cli_selection
 
 FAITHFUL = Path(__file__).parents[1] / "examples" / "old_faithful.csv"
-COUNTS = "visits\n" + "\n".join("0 1 0 1 2 1 9 11 10 12 8 10".split()) + "\n"
+COUNTS = "visits\n" + "\n".join(["0", "1", "0", "1", "2", "1", "9", "11", "10", "12", "8", "10"]) + "\n"
 QUICK = ["--n-init", "2", "--seed", "0"]
 
 
@@ -32,19 +32,19 @@ def test_a_grid_of_all_structures(run, tmp_path):
     assert lines[0].split() == ["BIC", "2", "3"]
     assert [line.split()[0] for line in lines[1:15]] == list(emix.families.STRUCTURES)
     assert lines[7].split()[2] == "2,314.3*"
-    assert "Chosen: 3 x EEE has the smallest BIC; the next, 2 x VVE, is 6.02" in flat(done.stdout)
+    assert "Chosen: 3 x EEE has the smallest BIC; the next, 2 x VVE, is 5.9" in flat(done.stdout)
     assert "the most that were asked for" in flat(done.stdout)
     assert "mixture of 3 x multivariate_normal(structure='EEE'); 272 rows" in done.stdout
     assert emix.load(out).n_components == 3
 
 
 def test_all_in_full_where_they_are_few(run, counts):
-    done = run("fit", counts, "-k", "1,2", "--family", "poisson,geometric", "--criterion", "icl", *QUICK)
+    done = run("fit", counts, "-k", "1,2", "--family", "poisson,negative_binomial", "--criterion", "icl", *QUICK)
     assert done.exit_code == 0, done.output
     head, *lines = (line.split() for line in done.stdout.splitlines())
     assert head[-8:] == ["free", "AIC", "AICc", "BIC", "SABIC", "ICL", "entropy", "converged"]
     assert lines[0][:2] == ["poisson", "2"]
-    assert sorted(line[0] for line in lines[:4]) == ["geometric", "geometric", "poisson", "poisson"]
+    assert sorted(line[0] for line in lines[:4]) == ["negative_binomial"] * 2 + ["poisson"] * 2
     assert "Chosen: 2 x poisson has the smallest ICL" in flat(done.stdout)
 
 
