@@ -187,8 +187,10 @@ def test_a_candidate_that_fails_does_not_lose_the_others():
 def test_data_that_no_candidate_can_have_are_an_error():
     with pytest.raises(DataError, match="poisson"):
         select([[-1.0], [2.0]], [1, 2], "poisson", **sets())
-    with pytest.raises(FitError, match="no candidate can be chosen by bic"):
+    with pytest.raises(DataError, match="poisson"):
         select([[-1.0], [2.0]], [1, 3], ["poisson", "beta"], **sets())
+    with pytest.raises(FitError, match="no candidate can be chosen by bic"):
+        select([[0.0, 1.0], [1.0, 1.5], [2.0, 7.0]], [3], ["multivariate_normal"], **sets())
 
 
 @pytest.mark.parametrize(

@@ -224,10 +224,10 @@ class Mixture:
 
     @cached_property
     def _sizes(self) -> Array:
-        """(K, 1 + D) sizes of what the coefficients were computed from."""
-        full, K = self._coefficients[0], self.latent_size - self.has_noise
-        own = self._and_noise(self.family.coefficient_sizes(full[:K, 1:]))
-        return np.concatenate([np.abs(full[:, :1]), own], axis=1)
+        """(K, 1 + D) sizes of what the coefficients were computed from; 0 for the logarithm of a probability 0."""
+        sizes, K = np.abs(self._coefficients[0]), self.latent_size - self.has_noise
+        sizes[:K, 1:] = self.family.coefficient_sizes(self._coefficients[0][:K, 1:])
+        return np.where(sizes < 1e25, sizes, 0.0)
 
     def _tile(self, chunk: Chunk) -> Array:
         """T with row 0: (1 + D, B), or without the observed counts for a complete chunk."""
@@ -296,9 +296,12 @@ class Mixture:
             return self._expect_coded(chunk, chunk.codes, chunk.coding)
         if chunk.patterns is not None:
             return self._expect_by_pattern(chunk, chunk.patterns)
-        if chunk.n_source_rows * self.latent_size * self._coefficients[0].shape[1] >= dispatch.COMPILE_FROM:
+        rows, known, tile = chunk.n_source_rows * self.latent_size, chunk.statistics, None
+        if known is None or rows * (len(known) + self.family.n_observed) >= dispatch.COMPILE_FROM:
             tile = None if isinstance(chunk.x, SparseRows) else self.family.tile()
-            if tile is not None and (chunk.is_complete or tile.takes_holes):
+        if rows and tile is not None and (chunk.is_complete or tile.takes_holes):
+            work = rows * self._coefficients[0].shape[1]
+            if work >= dispatch.COMPILE_FROM:
                 return self._expect_compiled(chunk, tile)
         resp, log_evidence = reference.responsibilities(self.log_joint(chunk))
         if not np.isfinite(log_evidence).all():
@@ -451,7 +454,7 @@ class Mixture:
         """
         S, terms = expectation.statistics, 0.0
         if self.family.is_linear(is_complete=True):
-            terms = float(np.abs(np.where(self._sizes < 1e25, self._sizes, 0.0) * S).sum())
+            terms = float(np.vdot(self._sizes, np.abs(S)))
         noise = 8 * float(np.finfo(np.float64).eps) * max(expectation.magnitude, terms, expectation.weight)
         noise += expectation.weight * self.family.boundary_noise()
         return Audit(float(S[:, 0].sum()), noise, getattr(self.family, "added_variance", 0.0) == 0.0)

@@ -20,7 +20,7 @@ from emix.data.source import InMemorySource
 from emix.data.table import Table, read_table
 from emix.em.starts import METHODS
 from emix.em.stopping import StoppingRule
-from emix.errors import EmixError, FitError, ModelError
+from emix.errors import DataError, EmixError, FitError, ModelError
 from emix.families import Family, MultivariateNormal, StudentT, parse
 from emix.families.structures import structure
 from emix.fitting import Pass, score_samples
@@ -166,7 +166,7 @@ def select(
     is_complete = work.done()
     chosen = Selection(tuple(work.candidates), criterion, is_complete)
     if not any(one.result is not None for one in chosen.candidates):
-        if len({one.error for one in chosen.candidates}) == 1 and work.failures:
+        if all(isinstance(error, DataError | ModelError) for error in work.failures):  # the input, not the fits
             raise work.failures[0]
         raise FitError.no_candidate(
             n_candidates=len(models), criterion=criterion, first=[one.error for one in chosen.candidates[:1]]
