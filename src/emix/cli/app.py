@@ -150,14 +150,17 @@ def fit(
     With several `--components`, `--family` or `--covariance` all of them are fitted side by side, and the best is
     chosen: `--components 1:9 --covariance all`, `--family poisson,negative_binomial`.
     """
-    from emix.cli import commands, selection
+    from emix.cli import commands
+    from emix.cli.choice import read_choice
 
-    choice = selection.read_choice(components, family, covariance, criterion, cross_validate)
+    choice = read_choice(components, family, covariance, criterion, cross_validate)
     one = None if choice.families and choice.is_asked_for else commands.one_family(family)
     number = 0 if choice.is_asked_for else choice.numbers[0]
     request = commands.Request(data, number, one, covariance, noise, columns, labels, weights, start, fix, seed)
     options: dict[str, Any] = {"stop": stop, "tol": tol, "max_iter": max_iter, "n_init": n_init, "n_jobs": n_jobs}
     if choice.is_asked_for:
+        from emix.cli import selection  # a third of a second that one fit need not wait for
+
         return selection.fit(request, choice, **options, out=out, as_json=json)
     return commands.fit(request, **options, out=out, as_json=json)
 

@@ -6,10 +6,12 @@ import sys
 import threading
 import time
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from emix.fitting import Pass
-from emix.inference.selection import Finished
+
+if TYPE_CHECKING:
+    from emix.inference.selection import Finished
 
 PATIENCE = 1.0
 """Seconds before anything is shown."""

@@ -257,7 +257,9 @@ class _Work:
 
     def done(self) -> bool:
         """Fit all; False where an interrupt came."""
-        order = sorted(range(len(self.models)), key=lambda i: -self.models[i].latent_size)  # the longest first
+        order = sorted(
+            range(len(self.models)), key=lambda i: self.models[i].latent_size
+        )  # those left after an interrupt are the large
         levels = _by_generality(self.models, order)
         try:
             with blas_limited():
