@@ -62,7 +62,7 @@ def test_cross_validation(run, counts):
     arguments = ["--family", "poisson", "--cross-validate", "3", "--criterion", "cross_validated"]
     done = run("fit", counts, "-k", "1:2", *arguments, *QUICK)
     assert done.exit_code == 0, done.output
-    assert "cross-validated" in done.stdout.splitlines()[0]
+    assert "held out" in done.stdout.splitlines()[0]
     assert "Chosen: 2 x poisson has the largest cross-validated log-likelihood" in flat(done.stdout)
 
 

@@ -16,7 +16,7 @@ BEST = 6
 """That are listed in full beneath a grid."""
 WIDE = 110
 """Columns of a terminal from which all criteria have room."""
-NARROW = ("aic", "bic", "icl")
+ALL = ("aic", "aicc", "bic", "sabic", "icl")
 NAMED_FAILURES = 3
 
 
@@ -96,11 +96,12 @@ def _print_list(console: Console, shown: list[Candidate], names: dict[str, str])
     if not shown:
         return
     has_folds = any(one.cross_validated is not None for one in shown)
-    criteria = [name for name in ("aic", "aicc", "bic", "sabic", "icl") if console.width >= WIDE or name in NARROW]
+    kept = ALL if console.width >= WIDE else ("bic",) if has_folds else ("aic", "bic", "icl")
+    criteria = [name for name in ALL if name in kept]
     table = Table(box=None, pad_edge=False, padding=(0, 1))
     table.add_column("best first")
     heads = ["K", "log-likelihood", "free", *map(title_of, criteria), "entropy"]
-    for head in heads + ["cross-validated"] * has_folds + ["converged"]:
+    for head in heads + ["held out"] * has_folds + ["converged"]:
         table.add_column(head, justify="right", no_wrap=True)
     for one in shown:
         row = one.row()
