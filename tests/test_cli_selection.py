@@ -99,6 +99,18 @@ def test_an_interrupt_prints_what_is_finished(run, counts, monkeypatch):
     assert "Interrupted: 2 of 4 candidates have no result." in done.stderr
 
 
+def test_nothing_to_choose_from_is_said_beneath_the_table(run, file):
+    table = file("t.csv", "a\n0\n0\n0\n5\n")
+    arguments = ["-k", "1", "--family", "normal", "--cross-validate", "4", "--criterion", "cross_validated"]
+    done = run("fit", table, *arguments, *QUICK)
+    assert done.exit_code == 3
+    assert "Cross-validation failed" in done.stdout
+    assert "no candidate can be chosen by cross_validated" in done.stderr
+    document = json.loads(run("fit", table, *arguments, "--json", *QUICK).stdout)
+    assert document["best"] is None
+    assert document["candidates"][0]["bic"] is not None
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

@@ -68,13 +68,15 @@ def fit(
             on_progress=bar,
             out=out,
         )
+    is_chosen = bool(chosen.ranked())
     if as_json:
         commands.print_json(document_of(chosen))
     else:
         print_selection(Console(), chosen)
-        Console().print()
-        commands.print_fit(chosen.result)
-        if out is not None:
+        if is_chosen:
+            Console().print()
+            commands.print_fit(chosen.result)
+        if out is not None and is_chosen:
             Console(stderr=True).print(f"Model written to {out}", highlight=False)
     if not chosen.is_complete:
         n_left_out = sum(one.result is None for one in chosen.candidates)
@@ -122,13 +124,13 @@ def document_of(chosen: Selection) -> dict[str, Any]:
     for one, row in zip(chosen.candidates, chosen.rows(), strict=True):
         finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
         candidates.append({**finite, "started_from": one.started_from})
-    best = chosen.best
+    best = next(iter(chosen.ranked()), None)
     return {
         "criterion": chosen.criterion,
         "is_complete": chosen.is_complete,
-        "best": {"family": best.family, "n_components": best.n_components},
-        "reason": chosen.reason,
+        "best": None if best is None else {"family": best.family, "n_components": best.n_components},
+        "reason": None if best is None else chosen.reason,
         "warnings": chosen.warnings,
         "candidates": candidates,
-        "result": chosen.result.to_dict(),
+        "result": None if best is None or best.result is None else best.result.to_dict(),
     }

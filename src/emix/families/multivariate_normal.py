@@ -164,12 +164,8 @@ class MultivariateNormal(Family):
 
     @classmethod
     def all_structures(cls, n_columns: int | None = None, **options: Any) -> tuple[Self, ...]:
-        """The fourteen structures, in mclust's order, each with these options.
-
-        Of one column (`n_columns=1`) there are but two different ones, equal and variable variances: EII and VII.
-        """
-        names = [name for name in STRUCTURES if n_columns != 1 or name in ("EII", "VII")]
-        return tuple(cls(structure=name, **options) for name in names)
+        """The fourteen structures with these options; of one column (`n_columns=1`) the two that differ: EII, VII."""
+        return tuple(cls(structure=name, **options) for name in (("EII", "VII") if n_columns == 1 else STRUCTURES))
 
     @property
     def row_key(self) -> Hashable:
@@ -339,8 +335,7 @@ class MultivariateNormal(Family):
                 part._factored(in_units(apart, part._factor(len(scale))), count, k)
             return new
         L = self._factored(C, count)
-        log_scale = float(np.log(scale).sum()) if own is None else own.log_scale
-        vars(new)["_in_units_of_y"] = (about, L, log_scale)
+        vars(new)["_in_units_of_y"] = (about, L, float(np.log(scale).sum()) if own is None else own.log_scale)
         return new
 
     def _moments(self, expected: Array, scale: Array) -> tuple[Array, Array, Array, Array]:

@@ -110,7 +110,7 @@ def select(
     on_progress : callable, optional
         Called with a `Finished` (candidate, n_finished, n_candidates) after each candidate, one at a time.
     out : path, optional
-        Where to save the chosen model.
+        Where to save the chosen model, also after an interrupt.
 
     Returns
     -------
@@ -172,7 +172,7 @@ def select(
             n_candidates=len(models), criterion=criterion, first=[one.error for one in chosen.candidates[:1]]
         )
     chosen.warnings.extend(pointed_out(chosen))
-    if out is not None:
+    if out is not None and chosen.ranked():  # no fit is chosen where no fold of any candidate was scored
         chosen.result.save(out)
     return chosen
 
