@@ -178,7 +178,7 @@ def test_certain_items_lose_no_digit():
 
 def test_large_data_start_from_a_projection_of_a_sample(monkeypatch):
     monkeypatch.setattr(sparse, "AS_DENSE", 0)
-    monkeypatch.setattr(importlib.import_module("emix.fitting.fit"), "SAMPLE_ROWS", 300)
+    monkeypatch.setattr(importlib.import_module("emix.fitting.rows"), "SAMPLE_ROWS", 300)
     x, z = counts(n=1500, d=60)
     x[1000:, 20] += np.arange(500) == 3  # a column that no row of a sample need have
     csr, labels = scipy.sparse.csr_array(x), np.where(np.arange(len(x)) < 60, z, -1)

@@ -68,7 +68,9 @@ if TYPE_CHECKING:
         score_samples,
     )
     from emix.inference import (
+        Candidate,
         Merging,
+        Selection,
         TableFit,
         bivariate_residuals,
         condition,
@@ -77,6 +79,7 @@ if TYPE_CHECKING:
         merge_components,
         predict_given,
         responsibilities_frame,
+        select,
         separation,
         table_fit,
         to_frame,
@@ -110,8 +113,8 @@ _HOMES = {
     ),
     "emix.fitting": "EStep e_step fit impute predict responsibilities sample score_samples",
     "emix.inference": (
-        "Merging TableFit bivariate_residuals condition interval_probability marginal merge_components "
-        "predict_given responsibilities_frame separation table_fit to_frame "
+        "Candidate Merging Selection TableFit bivariate_residuals condition interval_probability marginal "
+        "merge_components predict_given responsibilities_frame select separation table_fit to_frame "
     ),
     "emix.model": "Mixture",
     "emix.persistence": "load save",
@@ -139,6 +142,7 @@ __all__ = [
     "Beta",
     "BetaPrior",
     "Binomial",
+    "Candidate",
     "Categorical",
     "CensoredExponential",
     "CensoredWeibull",
@@ -178,6 +182,7 @@ __all__ = [
     "NormalInverseGammaPrior",
     "Poisson",
     "ScipyDistribution",
+    "Selection",
     "StopReason",
     "StudentT",
     "TableFit",
@@ -200,6 +205,7 @@ __all__ = [
     "sample",
     "save",
     "score_samples",
+    "select",
     "separation",
     "table_fit",
     "to_frame",

@@ -532,6 +532,14 @@ class FitError(EmixError, RuntimeError):
             f"family a prior (prior=True, or prior_rows=1.0 of Mixture)."
         )
 
+    @classmethod
+    def no_candidate(cls, *, n_candidates: int, criterion: str, first: Sequence[str]) -> Self:
+        reason = f"\n  The first failed: {first[0]}" if first else ""
+        return cls(
+            f"no candidate can be chosen by {criterion}: none of {n_candidates} has a finite value.{reason}\n"
+            f"  Ask for fewer components or other families."
+        )
+
 
 class DegenerateError(FitError):
     """A component lost its spread or its rows; ends one start, not the fit."""

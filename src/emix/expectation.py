@@ -125,9 +125,11 @@ class ExpectingMixture:
             return self._expect_coded(chunk, chunk.codes, chunk.coding)
         if chunk.patterns is not None:
             return self._expect_by_pattern(chunk, chunk.patterns)
-        tile = None if isinstance(chunk.x, SparseRows) else self.family.tile()
-        if chunk.n_source_rows and tile is not None and (chunk.is_complete or tile.takes_holes):
-            work = chunk.n_source_rows * self.latent_size * self._coefficients[0].shape[1]
+        rows, known, tile = chunk.n_source_rows * self.latent_size, chunk.statistics, None
+        if known is None or rows * (len(known) + self.family.n_observed) >= dispatch.COMPILE_FROM:
+            tile = None if isinstance(chunk.x, SparseRows) else self.family.tile()
+        if rows and tile is not None and (chunk.is_complete or tile.takes_holes):
+            work = rows * self._coefficients[0].shape[1]
             if work >= dispatch.COMPILE_FROM:
                 return self._expect_compiled(chunk, tile)
         resp, log_evidence = reference.responsibilities(self.log_joint(chunk))

@@ -216,10 +216,11 @@ class Mixture(MixturePriors, ExpectingMixture):
     # -- EM ----------------------------------------------------------------------------------------------------------
 
     def _sizes(self) -> Array:
-        """(K, 1 + D) sizes of what the coefficients were computed from."""
-        full, K = self._coefficients[0], self.latent_size - self.has_noise
-        own = self._and_noise(self.family.coefficient_sizes(full[:K, 1:]))
-        return np.concatenate([np.abs(full[:, :1]), own], axis=1)
+        """(K, 1 + D) sizes of what the coefficients were computed from; 0 for the logarithm of a probability 0."""
+        sizes, K = np.abs(self._coefficients[0]), self.latent_size - self.has_noise
+        sizes[:K, 1:] = self.family.coefficient_sizes(self._coefficients[0][:K, 1:])
+        sizes[sizes >= 1e25] = 0.0
+        return sizes
 
     def log_prob(self, x: Array) -> Array:
         """Log p(x given k) without the base measure: (B, d) -> (K, B)."""
@@ -265,7 +266,6 @@ class Mixture(MixturePriors, ExpectingMixture):
         S, terms = expectation.statistics, 0.0
         if self.family.is_linear(is_complete=True):
             sizes = self._sizes()
-            sizes[sizes >= 1e25] = 0.0
             sizes *= self.family.whole(S)
             terms = float(np.abs(sizes, out=sizes).sum())
         for name in ("_coefficients", "_sparse_coefficients"):  # the next pass is another model's

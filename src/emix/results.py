@@ -179,6 +179,17 @@ class FitResult:
         return -2 * self.log_likelihood + self.n_free_parameters * math.log(self.total_weight)
 
     @property
+    def aicc(self) -> float:
+        """AIC + 2 p (p + 1) / (n - p - 1), for few rows; inf where none are left (Hurvich & Tsai 1989)."""
+        p, left = self.n_free_parameters, self.total_weight - self.n_free_parameters - 1
+        return self.aic + 2 * p * (p + 1) / left if left > 0 else math.inf
+
+    @property
+    def sabic(self) -> float:
+        """BIC with log((n + 2) / 24) in the place of log n: smaller is better (Sclove 1987)."""
+        return -2 * self.log_likelihood + self.n_free_parameters * math.log((self.total_weight + 2) / 24)
+
+    @property
     def icl(self) -> float:
         """BIC - 2 sum of weight x log of each row's largest responsibility (Biernacki, Celeux & Govaert 2000)."""
         return self.bic - 2 * self.log_map

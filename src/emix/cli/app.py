@@ -76,6 +76,9 @@ def _root(
 DataArgument = Annotated[Path, typer.Argument(help="CSV, TSV, Parquet, or text with one sequence of H and T per line.")]
 ModelArgument = Annotated[Path, typer.Argument(help="A model file, as `emix fit --out` writes it.")]
 Components = Annotated[int, typer.Option("--components", "-k", help="Number of components.")]
+ComponentsToTry = Annotated[
+    str, typer.Option("--components", "-k", help="Number of components; `1:9` or `2,3,5` to choose among them.")
+]
 FamilyOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -89,8 +92,8 @@ Covariance = Annotated[
     str | None,
     typer.Option(
         help="Of a multivariate_normal: `full`, `tied`, `diag`, `spherical`; mclust's EII, VII, EEI, VEI, EVI, VVI, "
-        "EEE, VEE, EVE, VVE, EEV, VEV, EVV, VVV; or `factor_analytic(2)`. Default: full. In a table of several kinds "
-        "the columns of numbers together are one."
+        "EEE, VEE, EVE, VVE, EEV, VEV, EVV, VVV; or `factor_analytic(2)`. For `fit` also `all`, or several. "
+        "Default: full. In a table of several kinds the columns of numbers together are one."
     ),
 ]
 Noise = Annotated[bool, typer.Option("--noise", help="One component more, uniform, for rows that belong to no other.")]
@@ -103,7 +106,7 @@ Start = Annotated[
     str | None,
     typer.Option(
         help="`k-means++`, `random`, `ward`, `short-runs`; a model file; or parameters, e.g. "
-        '`"probability=0.6,0.5; mixing_proportions=0.5,0.5"`.'
+        '`"probability=0.6,0.5; mixing_proportions=0.5,0.5"`. To choose among models also `nested`.'
     ),
 ]
 Fix = Annotated[str | None, typer.Option(help="Parameters to hold fixed, e.g. `mixing_proportions`.")]
@@ -130,7 +133,7 @@ Json = Annotated[bool, typer.Option("--json", help="One machine-readable documen
 @_guarded
 def fit(
     data: DataArgument,
-    components: Components = 2,
+    components: ComponentsToTry = "2",
     family: FamilyOption = None,
     covariance: Covariance = None,
     noise: Noise = False,
@@ -151,30 +154,35 @@ def fit(
     n_jobs: Annotated[int, typer.Option(help="Threads; -1 for all cores.")] = -1,
     seed: Seed = None,
     prior_rows: PriorRows = 0.0,
+    criterion: Annotated[
+        str | None,
+        typer.Option(help="To choose by: `bic`, `aic`, `aicc`, `sabic`, `icl` or `cross_validated`. Default: bic."),
+    ] = None,
+    cross_validate: Annotated[
+        int | None, typer.Option(help="Folds of a cross-validated log-likelihood for each candidate.")
+    ] = None,
     out: Out = None,
     json: Json = False,
 ) -> int:
-    """Fit a mixture to a table and say what was found."""
-    from emix.cli import commands
+    """Fit a mixture to a table and say what was found.
 
-    request = commands.Request(
-        data,
-        components,
-        commands.one_family(family),
-        covariance,
-        noise,
-        columns,
-        labels,
-        weights,
-        start,
-        fix,
-        seed,
-        prior_rows,
-        tuple(constrain or ()),
-    )
-    return commands.fit(
-        request, stop=stop, tol=tol, max_iter=max_iter, n_init=n_init, n_jobs=n_jobs, out=out, as_json=json
-    )
+    With several `--components`, `--family` or `--covariance` all of them are fitted side by side, and the best is
+    chosen: `--components 1:9 --covariance all`, `--family poisson,negative_binomial`.
+    """
+    from emix.cli import commands
+    from emix.cli.choice import read_choice
+
+    choice = read_choice(components, family, covariance, criterion, cross_validate)
+    one = None if choice.families and choice.is_asked_for else commands.one_family(family)
+    number = 0 if choice.is_asked_for else choice.numbers[0]
+    own = (columns, labels, weights, start, fix, seed, prior_rows, tuple(constrain or ()))
+    request = commands.Request(data, number, one, covariance, noise, *own)
+    options: dict[str, Any] = {"stop": stop, "tol": tol, "max_iter": max_iter, "n_init": n_init, "n_jobs": n_jobs}
+    if choice.is_asked_for:
+        from emix.cli import selection  # a third of a second that one fit need not wait for
+
+        return selection.fit(request, choice, **options, out=out, as_json=json)
+    return commands.fit(request, **options, out=out, as_json=json)
 
 
 @app.command(epilog="Example: **emix predict model.json new_rows.csv --out components.csv**")

@@ -71,7 +71,7 @@ def build_model(
     ModelError
         A family, parameter or number of components that cannot be.
     """
-    chosen = _family(table, n_components, family, covariance)
+    chosen = family_of(table, n_components, family, covariance)
     fixed = frozenset(name.strip() for name in (fix or "").split(",") if name.strip())
     given: dict[str, Any] = dict(start) if isinstance(start, dict) else {}
     proportions = given.pop("mixing_proportions", None)
@@ -112,7 +112,14 @@ def without_identifiers(table: Table, family: str | None) -> Table:
     return table.without(*(one.column for one in found))
 
 
-def _family(table: Table, n_components: int, family: str | None, covariance: str | None) -> Family:
+def family_of(table: Table, n_components: int, family: str | None, covariance: str | None) -> Family:
+    """The family that `--family` and `--covariance` say, or that the columns look like.
+
+    Raises
+    ------
+    ModelError
+        There is no such family or covariance.
+    """
     if family is None and covariance is not None:
         return _with_covariance(table, n_components, covariance)
     if family is None or (table.is_tosses and family.strip() == "binomial"):

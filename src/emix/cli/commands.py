@@ -30,7 +30,7 @@ from emix.fitting.worked import worked_iteration
 from emix.model import Mixture
 from emix.report import explain as explain_report
 from emix.report import profile, text
-from emix.results import StopReason
+from emix.results import FitResult, StopReason
 
 
 def one_family(given: list[str] | None) -> str | None:
@@ -66,8 +66,8 @@ class Request:
     prior_rows: float = 0.0
     constraints: tuple[str, ...] = ()
 
-    def read(self) -> tuple[Mixture, Table, dict[str, Any]]:
-        """The model, its columns, and the arguments of `emix.fit` that come from other columns."""
+    def read_table(self) -> tuple[Table, dict[str, Any]]:
+        """The columns of the model, and the arguments of `emix.fit` that come from other columns."""
         table = read_table(self.path)
         aside = [name for name in (self.labels, self.weights) if name is not None]
         known = {
@@ -86,6 +86,11 @@ class Request:
             table = table.without(*aside)
         if self.columns is None:
             table = without_identifiers(table, self.family)
+        return table, known
+
+    def read(self) -> tuple[Mixture, Table, dict[str, Any]]:
+        """The model, its columns, and the arguments of `emix.fit` that come from other columns."""
+        table, known = self.read_table()
         start = parse_start(self.start)
         how = (self.family, self.covariance, self.fix, start)
         model = build_model(table, self.components, *how, noise=self.noise, constraints=self.constraints)
@@ -130,17 +135,22 @@ def fit(
     if as_json:
         print_json(result.to_dict())
     else:
-        columns = ", ".join(result.model.family.columns[:8]) + (", ..." if len(result.model.family.columns) > 8 else "")
-        title = f"{result.model}; {result.total_weight:g} rows of {columns}"
-        text.print_result(Console(), result, title)
-        if isinstance(result.model.family, Columns | Categorical | Bernoulli):
-            Console().print()
-            profile.print_profile(Console(), result.model)
+        print_fit(result)
         if out is not None:
             Console(stderr=True).print(f"Model written to {out}", highlight=False)
     if not result.converged:
         say(f"{result.stop_reason.sentence.capitalize()}.")
     return 0 if result.converged else 1
+
+
+def print_fit(result: FitResult) -> None:
+    """The fitted model, as tables on stdout."""
+    names = result.model.family.columns
+    columns = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+    text.print_result(Console(), result, f"{result.model}; {result.total_weight:g} rows of {columns}")
+    if isinstance(result.model.family, Columns | Categorical | Bernoulli):
+        Console().print()
+        profile.print_profile(Console(), result.model)
 
 
 def predict(model_path: Path, data: Path, *, out: Path | None, as_json: bool, unknown: bool = False) -> int:

@@ -6,9 +6,12 @@ import sys
 import threading
 import time
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from emix.fitting import Pass
+
+if TYPE_CHECKING:
+    from emix.inference.selection import Finished
 
 PATIENCE = 1.0
 """Seconds before anything is shown."""
@@ -46,3 +49,35 @@ class Progress:
     ) -> None:
         if self._status is not None:
             self._status.stop()
+
+
+class Bar:
+    """How many candidates of a model choice have ended, on stderr and only on a terminal, after the first second."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._bar: Any = None
+        self._task: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __call__(self, one: Finished) -> None:
+        """Show that a candidate has ended."""
+        if not sys.stderr.isatty() or time.monotonic() - self._began < PATIENCE:
+            return
+        if self._bar is None:
+            from rich.console import Console
+            from rich.progress import Progress as RichProgress
+
+            self._bar = RichProgress(console=Console(stderr=True), transient=True)
+            self._task = self._bar.add_task("", total=one.n_candidates)
+            self._bar.start()
+        text = f"{one.n_finished} of {one.n_candidates} candidates; last {one.candidate}"
+        self._bar.update(self._task, completed=one.n_finished, description=text)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()

@@ -183,25 +183,32 @@ class InMemorySource:
         order = np.argsort(pattern_keys(self.x), kind="stable")
         return replace(self.take(order, is_subset=False), family=family)
 
+    def for_components(self, n_components: int) -> Self:
+        """The same rows for a model of so many components, with all that does not depend on their number."""
+        most = max(n_components, self.n_components)
+        if n_components == self.n_components:
+            return self
+        if self.family is None or self._work(most) >= dispatch.COMPILE_FROM:
+            return replace(self, n_components=n_components)
+        return updated(self, n_components=n_components, chunks=self.chunks)
+
+    def _work(self, n_components: int) -> int:
+        """Products of one pass: from `dispatch.COMPILE_FROM` on it is compiled."""
+        return 0 if self.family is None else self.n_rows * n_components * (1 + self.family.n_sums)
+
     @cached_property
     def _coding(self) -> Coding | None:
         """How to code the rows, where they are many and it pays."""
-        if self.family is None:
+        if self.family is None or isinstance(self.family, Columns):
             return None
-        if not self.family.is_additive or isinstance(self.family, Columns):
-            return None
-        work = self.n_rows * self.n_components * (1 + self.family.n_sums)
-        if work < dispatch.COMPILE_FROM:
+        if not self.family.is_additive or self._work(self.n_components) < dispatch.COMPILE_FROM:
             return None
         return make_coding(self.family, self.summary, self.n_components)
 
     @cached_property
     def _plan(self) -> Plan | None:
         """How the compiled kernel reads columns of several kinds, where the rows are many."""
-        if not isinstance(self.family, Columns):
-            return None
-        work = self.n_rows * self.n_components * (1 + self.family.n_sums)
-        if work < dispatch.COMPILE_FROM:
+        if not isinstance(self.family, Columns) or self._work(self.n_components) < dispatch.COMPILE_FROM:
             return None
         return make_plan(self.family, self.summary, self.schema, self.n_components)
 
@@ -219,7 +226,7 @@ class InMemorySource:
             T = np.concatenate([np.ones((1, len(chunk.x))), T])
             T = T if T.size <= KEPT else None
         by_pattern = family.groups_by_pattern and family.moments is not None and not chunk.is_complete
-        if by_pattern and self.n_rows * self.n_components * (1 + family.n_sums) >= dispatch.COMPILE_FROM:
+        if by_pattern and self._work(self.n_components) >= dispatch.COMPILE_FROM:
             chunk = replace(chunk, patterns=find_patterns(chunk.x))
         codes, is_large = None, self.x.size >= PACK_FROM
         if plan is not None and plan.coding is not None:

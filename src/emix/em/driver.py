@@ -252,11 +252,11 @@ def _parameter_change(previous: Any, model: Any) -> float:
     if old is None or new is None:
         return math.nan
     largest = 0.0
-    for name, value in new.items():
-        pairs = zip(old[name], value, strict=True) if isinstance(value, tuple) else ((old[name], value),)
-        for before, after in pairs:
-            before = np.asarray(before, dtype=np.float64)
-            with np.errstate(invalid="ignore"):  # a user's own model may hold an infinite parameter
+    with np.errstate(invalid="ignore"):  # a user's own model may hold an infinite parameter
+        for name, value in new.items():
+            pairs = zip(old[name], value, strict=True) if isinstance(value, tuple) else ((old[name], value),)
+            for before, after in pairs:
+                before = np.asarray(before, dtype=np.float64)
                 change = np.abs(np.asarray(after) - before) / np.maximum(np.abs(before), 1.0)
-            largest = max(largest, float(change.max(initial=0.0)))
+                largest = max(largest, float(change.max(initial=0.0)))
     return largest

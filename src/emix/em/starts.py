@@ -7,7 +7,7 @@ depends neither on the order of the rows nor on whether a row of weight 3 is wri
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -56,6 +56,19 @@ class Pool:
     key: NDArray[np.uint64]
     inverse: NDArray[np.intp]
     """(n,): where each of the original rows is in the pool."""
+    trees: dict[int, tuple[Array, Array, Array]] = field(default_factory=dict, repr=False)
+    """By seed what `tree` has made."""
+
+    def tree(self, seed: int) -> tuple[Array, Array, Array]:
+        """Ward's hierarchical clustering: points and weights of the rows, all or a sample, and how they were merged."""
+        from scipy.cluster.hierarchy import ward  # a tenth of a second that most commands need not wait for
+
+        is_sampled = len(self.key) > WARD_ROWS
+        key = seed if is_sampled else 0
+        if key not in self.trees:
+            some = race(self, np.ones(len(self.key)), seed, 0, WARD_ROWS) if is_sampled else slice(None)
+            self.trees[key] = (self.points[some], self.weight[some], ward(self.points[some]))
+        return self.trees[key]
 
 
 def distinct_rows(points: Array, weight: Array, row_hash: NDArray[np.uint64]) -> Pool:
@@ -129,13 +142,12 @@ def ward_centres(pool: Pool, K: int, seed: int) -> Array:
 
     SciPy's linkage knows no weights, so a row counts once however often it stands in the data; the means are weighted.
     """
-    from scipy.cluster.hierarchy import fcluster, ward  # a tenth of a second that most commands need not wait for
+    from scipy.cluster.hierarchy import fcluster
 
-    some = race(pool, np.ones(len(pool.key)), seed, 0, WARD_ROWS) if len(pool.key) > WARD_ROWS else slice(None)
-    points, weight = pool.points[some], pool.weight[some]
-    if len(points) <= K:
+    if len(pool.key) <= K:
         return seed_centres(pool, K, seed, spread=True)
-    label = fcluster(ward(points), K, "maxclust") - 1
+    points, weight, tree = pool.tree(seed)
+    label = fcluster(tree, K, "maxclust") - 1
     total = np.bincount(label, weights=weight, minlength=K)
     sums = np.stack([np.bincount(label, weights=weight * column, minlength=K) for column in points.T], axis=1)
     if not (total > 0).all():  # ties among the heights: fewer clusters than asked for

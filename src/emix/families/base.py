@@ -8,7 +8,7 @@ log p(x given k) = coefficients[k] . T(x) + log h(x), and sums of expected stati
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Self
 
@@ -261,6 +261,11 @@ class Family(PriorOwner):
         Where no cell is missing these rows equal row 0 of the model, which then folds them into it.
         """
         return 0
+
+    @property
+    def row_key(self) -> Hashable:
+        """Equal for families that check rows alike, start from them alike, and turn them into the same T(x)."""
+        return str(self)
 
     @property
     @abstractmethod

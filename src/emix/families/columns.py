@@ -7,7 +7,7 @@ Source: Lazarsfeld & Henry (1968), Latent Structure Analysis (local independence
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Self
@@ -96,6 +96,10 @@ class Columns(Family):
                 if part.label == label and parameter in part.family.spaces:
                     return getattr(part.family, parameter)
         raise AttributeError(f"'Columns' has no attribute {name!r}")
+
+    @property
+    def row_key(self) -> Hashable:
+        return tuple((part.names, part.family.row_key) for part in self.parts)
 
     @property
     def parts(self) -> tuple[Part, ...]:

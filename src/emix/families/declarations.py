@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -69,6 +70,16 @@ class Binding:
     def names(self) -> tuple[str, ...]:
         """The column names."""
         return self.schema.names
+
+    @cached_property
+    def units(self) -> Array:
+        """(d, d) products of scales: what turns a covariance in units of `scale` into one of the columns."""
+        return np.outer(self.scale, self.scale)
+
+    @cached_property
+    def log_scale(self) -> float:
+        """Sum of the logarithms of the scales."""
+        return float(np.log(self.scale).sum())
 
 
 @dataclass(frozen=True)

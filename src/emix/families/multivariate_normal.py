@@ -10,7 +10,7 @@ Recognition 28, 781-793.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Self
@@ -44,7 +44,7 @@ from emix.families.patterns import (
     sum_by_pattern,
 )
 from emix.families.priors import COMMON, POSSIBLE, ConjugatePrior
-from emix.families.structures import FactorAnalytic, Structure, structure
+from emix.families.structures import STRUCTURES, FactorAnalytic, Structure, structure
 from emix.families.structures.uniquenesses import LEAST
 from emix.kernels.tiles import PRODUCTS, SQUARES, Tile
 from emix.spaces import Space
@@ -159,6 +159,15 @@ class MultivariateNormal(GaussianFamily):
     @property
     def n_observed(self) -> int:
         return 1
+
+    @classmethod
+    def all_structures(cls, n_columns: int | None = None, **options: Any) -> tuple[Self, ...]:
+        """The fourteen structures with these options; of one column (`n_columns=1`) the two that differ: EII, VII."""
+        return tuple(cls(structure=name, **options) for name in (("EII", "VII") if n_columns == 1 else STRUCTURES))
+
+    @property
+    def row_key(self) -> Hashable:
+        return self.name, self.support, self._has_products
 
     def is_linear(self, *, is_complete: bool) -> bool:
         return is_complete
@@ -314,19 +323,21 @@ class MultivariateNormal(GaussianFamily):
             prior, count, mean, scatter = self._with_prior(prior, count, mean, scatter, expected[0], scale)
             about = (mean - self._about(len(scale))[0]) / scale
         C = self._structured(scatter, count, scale)
-        units = np.outer(scale, scale)
-        new = updated(self, mean=mean, covariance=C * units, prior=prior)
+        own = self.binding if self.binding is not None and scale is self.binding.scale else None
+        units = np.outer(scale, scale) if own is None else own.units
+        new = updated(self, mean=mean, covariance=C * units, prior=prior, _structure=self._structure)
         if is_apart:
             try:
                 np.linalg.cholesky(C)  # in the columns' own units too, where the next iteration reads them
             except np.linalg.LinAlgError as error:
                 raise self._least_of(C, count) from error
             for k, part in enumerate(parts):  # each in its own units, where a narrow component is no narrower than wide
-                own = new.covariance[k : k + 1] if len(parts) > 1 else new.covariance
-                part._factored(in_units(own, part._factor(len(scale))), count, k)
+                apart = new.covariance[k : k + 1] if len(parts) > 1 else new.covariance
+                part._factored(in_units(apart, part._factor(len(scale))), count, k)
             return new
         L = self._factored(C, count)
-        return updated(new, _in_units_of_y=(about, L, float(np.log(scale).sum())))
+        vars(new)["_in_units_of_y"] = (about, L, float(np.log(scale).sum()) if own is None else own.log_scale)
+        return new
 
     def _moments(self, expected: Array, scale: Array) -> tuple[Array, Array, Array, Array]:
         """Counts (K,), means (K, d), the same in units of y, and the scatter per row (K, d, d) in units of `scale`."""
@@ -356,6 +367,8 @@ class MultivariateNormal(GaussianFamily):
     def _structured(self, W: Array, count: Array, scale: Array) -> Array:
         """Scatter per row (K, d, d) -> covariances of the structure, both in units of `scale`."""
         chosen, is_alive, previous = self._structure, count > 0, self.covariance
+        if chosen.name == "VVV" and not self.variance_floor and not self.added_variance and is_alive.all():
+            return W  # as it is: each operation more would cost digits of nearly collinear columns
         # what is not free of scale is meant in the units of x; all columns together may be scaled
         unit = scale if chosen.is_scale_free else np.full(len(scale), np.exp(np.log(scale).mean()))
         ratio = np.outer(scale / unit, scale / unit)

@@ -12,20 +12,19 @@ from warnings import warn
 
 import numpy as np
 
-from emix.block import Array, Chunk, Expectation
 from emix.centred import CentredMixture, centred, plain
-from emix.data.knowledge import read_labels, read_weights
-from emix.data.source import InMemorySource, make_source, plain_source
-from emix.data.sparse import SparseSource, make_sparse_source
-from emix.data.table import Table, read_table
+from emix.data.knowledge import read_weights
+from emix.data.source import InMemorySource, plain_source
+from emix.data.sparse import SparseSource
+from emix.data.table import read_table
 from emix.em.acceleration import ACCELERATORS, Accelerator
 from emix.em.driver import EMResult, run_em
-from emix.em.starts import SAMPLE_ROWS
 from emix.em.stopping import Aitken, StoppingRule, stopping_rule
-from emix.errors import ConvergenceWarning, DataError, FitError, ImpossibleRowError, ModelError
+from emix.errors import ConvergenceWarning, FitError, ImpossibleRowError, ModelError
 from emix.families import Family
 from emix.fitting.advice import advice, rows_of
-from emix.fitting.starting import Start, is_believed, is_seeded, make_starts, with_held_of
+from emix.fitting.rows import Rows, sums_of_rows
+from emix.fitting.starting import Start, is_believed, with_held_of
 from emix.model import Mixture, Model
 from emix.results import FitResult, Record, StartRecord, StopReason
 from emix.threads import blas_limited, map_in_order
@@ -134,41 +133,107 @@ def fit(
     """
     if isinstance(model, Family | str):
         raise ModelError.argument(name="model", requirement="a Mixture, such as Mixture(Normal(), 2)", found=model)
-    rule = stopping_rule(stop, tol)
-    max_iter = whole_number("max_iter", max_iter, least=0)
-    n_init = whole_number("n_init", n_init, least=1)
-    method = acceleration(accelerate if stop != "iterations" else False)
-    threads, seed = n_threads(n_jobs), draw_seed(random_state)
+    settings = make_settings(
+        stop=stop,
+        tol=tol,
+        max_iter=max_iter,
+        n_init=n_init,
+        n_jobs=n_jobs,
+        random_state=random_state,
+        accelerate=accelerate,
+    )
     table = read_table(data, takes_sparse=isinstance(model, Mixture))
-    weight = read_weights(sample_weight, n_rows=table.n_rows, table=table)
-    if not isinstance(model, Mixture):
-        sample = source = plain_source(model, table, weight)
-        starts = [Start("given", one) for one in (start if isinstance(start, list | tuple) else [start or model])]
-    else:
-        model = _with_binding_of(with_held_of(model, start), start)
-        model, source = prepare(
-            model, table, labels=labels, weight=weight, n_jobs=threads, is_seeded=is_seeded(model, start)
-        )
-        if model.family.support.needs_values:
-            LOGGER.info(
-                "%s asks SciPy for each row at each pass: this is slower than the other families.", model.family
-            )
-        rows, source = source, source.collapsed().prepared_for(model.family)
-        model = _with_prior(model, source)
-        sample = source.sample(SAMPLE_ROWS, seed) if is_seeded(model, start) else source
-        starts = make_starts(model, rows, sample, table, start, n_init=n_init, seed=seed)
-        for one in starts:
-            if one.model is not None and model.has_prior:
-                one.model.check_start()
-        if isinstance(source, SparseSource):  # a sample lacks many columns: what it leads to forbids the other rows
-            sample = source
+    with blas_limited():
+        if isinstance(model, Mixture):
+            weight = read_weights(sample_weight, n_rows=table.n_rows, table=table)
+            rows = Rows(table, labels=labels, weight=weight, n_jobs=settings.n_jobs)
+            result, _ = fit_rows(model, rows, settings, start=start, on_iteration=on_iteration)
+        else:
+            source = plain_source(model, table, read_weights(sample_weight, n_rows=table.n_rows, table=table))
+            starts = [Start("given", one) for one in (start if isinstance(start, list | tuple) else [start or model])]
+            result = _fit_from(starts, source, source, settings, on_iteration)
+    if result.stop_reason is StopReason.MAX_ITER:
+        sentence = result.stop_reason.sentence
+        warn(f"{sentence} after {result.n_iter} iterations. Raise max_iter, or tol.", ConvergenceWarning, stacklevel=2)
+    return result
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How runs go: `fit` says what each means; `accelerator` makes one for each run, None for plain EM."""
+
+    rule: StoppingRule
+    max_iter: int
+    n_init: int
+    n_jobs: int
+    seed: int
+    accelerator: Callable[[], Accelerator] | None
+
+
+def make_settings(
+    *,
+    stop: str | StoppingRule = "aitken",
+    tol: float | None = None,
+    max_iter: int = 10_000,
+    n_init: int = 10,
+    n_jobs: int | None = None,
+    random_state: Any = None,
+    accelerate: bool | str = True,
+) -> Settings:
+    """The arguments of `fit` that say how runs go, checked.
+
+    Raises
+    ------
+    ModelError
+        One of them cannot be.
+    """
+    return Settings(
+        stopping_rule(stop, tol),
+        whole_number("max_iter", max_iter, least=0),
+        whole_number("n_init", n_init, least=1),
+        n_threads(n_jobs),
+        draw_seed(random_state),
+        acceleration(accelerate if stop != "iterations" else False),
+    )
+
+
+def fit_rows(
+    model: Mixture, rows: Rows, settings: Settings, *, start: Any = None, on_iteration: OnIteration | None = None
+) -> tuple[FitResult, InMemorySource]:
+    """`fit` on rows that several models may share, and these as its passes read them.
+
+    BLAS has been limited, and nothing is warned of.
+
+    Raises
+    ------
+    DataError, ModelError, FitError
+        As `fit` does.
+    """
+    model = _with_binding_of(with_held_of(model, start), start)
+    if model.family.support.needs_values:
+        LOGGER.info("%s asks SciPy for each row at each pass: this is slower than the other families.", model.family)
+    model, source, starts, sample = rows.begun(model, start, n_init=settings.n_init, seed=settings.seed)
+    for one in starts:
+        if one.model is not None and model.has_prior:
+            one.model.check_start()
+    if isinstance(source, SparseSource):  # a sample lacks many columns: what it leads to forbids the other rows
+        sample = source
+    return _fit_from(starts, source, sample, settings, on_iteration), source
+
+
+def _fit_from(
+    starts: list[Start],
+    source: InMemorySource,
+    sample: InMemorySource,
+    settings: Settings,
+    on_iteration: OnIteration | None,
+) -> FitResult:
     try:
-        with blas_limited():
-            runs = _run(starts, source, sample, rule, max_iter, threads, method, on_iteration)
+        runs = _run(starts, source, sample, settings, on_iteration)
     except ImpossibleRowError as error:
         row = error.row if source.rows is None else int(source.rows[error.row])
         raise ImpossibleRowError.at(row, source.where(row)) from error
-    return _result(starts, runs, source, seed, rule)
+    return _result(starts, runs, source, settings.seed)
 
 
 def _with_binding_of(model: Mixture, start: Any) -> Mixture:
@@ -179,68 +244,19 @@ def _with_binding_of(model: Mixture, start: Any) -> Mixture:
     return replace(model, family=replace(model.family, binding=first.family.binding))
 
 
-def _with_prior(model: Mixture, source: InMemorySource) -> Mixture:
-    """With what the model's prior is made of, where it has one."""
-    if not model.prior_rows:
-        return model
-    if not model.family.is_linear(is_complete=source.is_complete):
-        requirement = "a family whose sums do not depend on its parameters (MultivariateNormal has `prior`)"
-        raise ModelError.argument(name="prior_rows", requirement=requirement, found=model.family.name)
-    return model.with_prior_of(_sums_of_rows(model, source))
-
-
-def _sums_of_rows(model: Mixture, source: InMemorySource) -> Array:
-    """(1 + D,) statistics of all rows, weighted, whatever their component."""
-
-    def summed(chunk: Chunk) -> Expectation:
-        return Expectation(model.sum_statistics(chunk, chunk.weight[None]), 0.0)
-
-    return np.asarray(source.sum_over_chunks(summed).statistics[0])
-
-
-def prepare(
-    model: Mixture, table: Table, *, labels: Any = None, weight: Any = None, n_jobs: int = 1, is_seeded: bool = True
-) -> tuple[Mixture, InMemorySource]:
-    """Read the rows that count and bind the model to them.
-
-    Where starts are drawn from the rows (`is_seeded`), there must be as many distinct ones as components.
-
-    Raises
-    ------
-    DataError
-        Whatever is wrong with the data, or fewer distinct rows than components.
-    """
-    K = model.latent_size
-    known, n_rows, names = None, table.n_rows, model.component_names
-    if labels is not None:
-        known = read_labels(labels, n_components=K, n_rows=n_rows, table=table, names=names)
-    if known is not None and known.names is not None:
-        model = replace(model, component_names=known.names)
-    read = make_source if table.sparse is None else make_sparse_source
-    source = read(table, model.family, n_components=K, knowledge=known, sample_weight=weight, n_jobs=n_jobs)
-    if is_seeded and not (source.knowledge is not None and source.knowledge.is_everything):
-        n_distinct = source.n_distinct(K)
-        if n_distinct < K:
-            raise DataError.too_few_distinct(n_distinct=n_distinct, n_rows=source.n_rows, n_components=K)
-    return model.bind(source.schema, source.summary), source
-
-
 def _run(
     starts: list[Start],
     source: InMemorySource,
     sample: InMemorySource,
-    rule: StoppingRule,
-    max_iter: int,
-    n_jobs: int,
-    method: Callable[[], Accelerator] | None,
+    settings: Settings,
     on_iteration: OnIteration | None,
 ) -> list[EMResult | None]:
     """Run each start to its end; short runs first where the starts ask for them. None for a start that failed.
 
     Short runs see the sample alone where the data are larger, and only the best of them then sees everything.
     """
-    is_sampled = sample is not source
-    side_by_side, is_over = min(n_jobs, len(starts)), Event()
+    rule, max_iter, is_sampled = settings.rule, settings.max_iter, sample is not source
+    side_by_side, is_over = min(settings.n_jobs, len(starts)), Event()
     sample, alone = sample.with_jobs(1), source.with_jobs(1)
 
     def run(
@@ -258,7 +274,7 @@ def _run(
             if on_iteration is not None:
                 on_iteration(Pass(index, len(starts), record, model))
 
-        accelerator = None if method is None else method()
+        accelerator = None if settings.accelerator is None else settings.accelerator()
         options: dict[str, Any] = {"stop": rule, "max_iter": limit, "accelerator": accelerator, "on_iteration": tell}
         try:
             done = run_em(model, rows, resumed=resumed, **options)
@@ -308,7 +324,7 @@ def _run(
 def _spread(model: Mixture, sample: InMemorySource, source: InMemorySource) -> Mixture:
     """A model from a sample that knows nothing of what is rare, with a small share of all rows in each component."""
     S = sample.sum_over_chunks(model.expect).statistics
-    sums = _sums_of_rows(model, source)
+    sums = sums_of_rows(model, source)
     return model.maximize(S + SPREAD * S[:, :1] * sums / sums[0])
 
 
@@ -335,9 +351,7 @@ def _has_ended(run: EMResult | None) -> bool:
     return run is not None and run.stop_reason not in (StopReason.DEGENERATE, StopReason.SHORT_RUN)
 
 
-def _result(
-    starts: list[Start], runs: list[EMResult | None], source: InMemorySource, seed: int, rule: StoppingRule
-) -> FitResult:
+def _result(starts: list[Start], runs: list[EMResult | None], source: InMemorySource, seed: int) -> FitResult:
     records = []
     for i, (start, run) in enumerate(zip(starts, runs, strict=True)):
         if run is None:
@@ -365,12 +379,6 @@ def _result(
         is_monotone=best.is_monotone,
         log_prior=best.model.log_prior() if is_mixture and best.model.has_prior else None,
     )
-    if best.stop_reason is StopReason.MAX_ITER:
-        warn(
-            f"{best.stop_reason.sentence} after {result.n_iter} iterations. Raise max_iter, or tol.",
-            ConvergenceWarning,
-            stacklevel=3,
-        )
     if is_mixture:
         result.warnings.extend(advice(best, records, source))
     return result

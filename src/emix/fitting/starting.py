@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from emix.data.sparse import SparseSource
 from emix.data.table import Table
 from emix.em.starts import BLUR, METHODS, Pool, distinct_rows, model_from_responsibilities, seeded_responsibilities
 from emix.errors import DataError, DegenerateError, ModelError
+from emix.families import Family
 from emix.model import Mixture
 
 MANY_ROWS = 10
@@ -32,13 +34,48 @@ class Start:
     is_short: bool = False
 
 
+KEPT = 100_000
+"""Numbers among the responsibilities of a start up to which they are kept for other models of as many components."""
+
+
+@dataclass(frozen=True)
+class Seeding:
+    """What starts are drawn from: the distinct ones among standardised rows, and what was drawn before."""
+
+    pool: Pool
+    drawn: dict[Any, Array] = field(default_factory=dict, repr=False)
+
+    @staticmethod
+    def of(sample: InMemorySource, family: Family) -> Seeding:
+        """Of these rows, in the coordinates of the family."""
+        return Seeding(distinct_rows(sample.coordinates(family), sample.weight, sample.row_hash))
+
+    def responsibilities(self, rows: InMemorySource, seed: int, method: str) -> Array:
+        """(n, K) start responsibilities: drawn once for all models of as many components."""
+        key = (rows.n_components, seed, method)
+        resp = self.drawn.get(key)
+        if resp is None:
+            resp = seeded_responsibilities(rows, self.pool, seed, method=method)
+            if resp.size <= KEPT:
+                self.drawn[key] = resp
+        return resp
+
+
 def is_seeded(model: Mixture, start: Any) -> bool:
     """Whether starts are drawn from the rows, so that a sample of them is needed."""
     return isinstance(start, str) or (start is None and not model.is_fitted)
 
 
 def make_starts(
-    model: Mixture, rows: InMemorySource, sample: InMemorySource, table: Table, start: Any, *, n_init: int, seed: int
+    model: Mixture,
+    rows: InMemorySource,
+    sample: InMemorySource,
+    table: Table,
+    start: Any,
+    *,
+    n_init: int,
+    seed: int,
+    seeding: Callable[[], Seeding],
 ) -> list[Start]:
     """All starts of a fit: from the user's labels for the rows as they are, or seeded on a sample of distinct rows.
 
@@ -61,15 +98,15 @@ def make_starts(
         raise ModelError.choice(what="start", found=start, available=METHODS)
     is_certain = rows.knowledge is not None and rows.knowledge.is_everything
     n_starts = 1 if model.n_components == 1 or is_certain or start == "ward" else n_init
-    pool = distinct_rows(sample.coordinates(model.family), sample.weight, sample.row_hash)
-    return [_seeded(model, rows, sample, pool, start, index, seed) for index in range(n_starts)]
+    drawn = seeding()
+    return [_seeded(model, rows, sample, drawn, start, index, seed) for index in range(n_starts)]
 
 
 def _seeded(
     model: Mixture,
     all_rows: InMemorySource,
     source: InMemorySource,
-    pool: Pool,
+    seeding: Seeding,
     method: str,
     index: int,
     seed: int,
@@ -80,10 +117,10 @@ def _seeded(
         method = "ward" if index == 0 else ("k-means++", "random")[index % 2]
     if model.has_noise and source.knowledge is None:  # seeds for the others, and the same share of every row
         rows = updated(source, n_components=model.latent_size - 1)
-        resp = (1 - NOISE) * seeded_responsibilities(rows, pool, own_seed, method=method)
+        resp = (1 - NOISE) * seeding.responsibilities(rows, own_seed, method)
         resp = np.concatenate([resp, np.full((len(resp), 1), NOISE)], axis=1)
     else:
-        resp = seeded_responsibilities(source, pool, own_seed, method=method)
+        resp = seeding.responsibilities(source, own_seed, method)
     if isinstance(all_rows, SparseSource):  # each row counts a little: no column is left with probability 0
         source, resp = all_rows, all_rows.spread(source, resp, BLUR)
     label = f"short run from {method}" if is_short else method

@@ -141,6 +141,17 @@ def _backend(name: str | None) -> Any:
     return name
 
 
+def frame_of(columns: dict[str, Any], types: dict[str, Any], library: str | None) -> Any:
+    """A data frame of the library of this name, or of the first that is installed.
+
+    Raises
+    ------
+    ModelError
+        The library is unknown or not installed.
+    """
+    return _frame(columns, types, _backend(library))
+
+
 def _frame(columns: dict[str, Any], types: dict[str, Any], backend: Any) -> Any:
     return nw.from_dict(columns, schema=types, backend=backend).to_native()
 

@@ -1,0 +1,136 @@
+"""`emix fit` with several numbers of components, families or covariances: model choice."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from emix import persistence
+from emix.cli import commands
+from emix.cli.arguments import family_of
+from emix.cli.choice import OUTSIDE, Choice
+from emix.cli.progress import Bar
+from emix.data.table import Table
+from emix.errors import ModelError
+from emix.families import STRUCTURES, Family, parse
+from emix.families.student_t import SCALE_STRUCTURES
+from emix.inference import Selection, select
+from emix.inference.selection import STARTS
+from emix.report.selection import print_selection
+
+
+def fit(
+    request: commands.Request,
+    choice: Choice,
+    *,
+    stop: str,
+    tol: float | None,
+    max_iter: int,
+    n_init: int,
+    n_jobs: int,
+    out: Path | None,
+    as_json: bool,
+) -> int:
+    """Fit all candidates, print the table, the reason and the chosen model, and save it."""
+    if out is not None:
+        persistence.check_writable(out)
+    if request.start is not None and request.start not in STARTS:
+        requirement = f"one of {', '.join(STARTS)} where there are several candidates"
+        raise ModelError.argument(name="--start", requirement=requirement, found=request.start)
+    fixed = [name.strip() for name in (request.fix or "").split(",") if name.strip()]
+    if set(fixed) - {"mixing_proportions"}:
+        requirement = "mixing_proportions alone where there are several candidates"
+        raise ModelError.argument(name="--fix", requirement=requirement, found=request.fix)
+    table, known = request.read_table()
+    numbers = choice.numbers
+    with Bar() as bar:
+        chosen = select(
+            table,
+            numbers,
+            families_of(table, max(numbers), choice, request),
+            criterion=choice.criterion or "bic",
+            cross_validate=choice.cross_validate,
+            **known,
+            start=request.start,
+            stop=stop,
+            tol=tol,
+            max_iter=max_iter,
+            n_init=n_init,
+            n_jobs=n_jobs,
+            random_state=request.seed,
+            fixed=fixed,
+            noise=request.noise,
+            on_progress=bar,
+            out=out,
+        )
+    is_chosen = bool(chosen.ranked())
+    if as_json:
+        commands.print_json(document_of(chosen))
+    else:
+        print_selection(Console(), chosen)
+        if is_chosen:
+            Console().print()
+            commands.print_fit(chosen.result)
+        if out is not None and is_chosen:
+            Console(stderr=True).print(f"Model written to {out}", highlight=False)
+    if not chosen.is_complete:
+        n_left_out = sum(one.result is None for one in chosen.candidates)
+        commands.say(f"Interrupted: {n_left_out} of {len(chosen.candidates)} candidates have no result.")
+        return 130
+    return 0 if chosen.result.converged else 1
+
+
+def families_of(table: Table, most: int, choice: Choice, request: commands.Request) -> list[Family]:
+    """Every family in every covariance that it can have.
+
+    Raises
+    ------
+    ModelError
+        A name is unknown, or no family has a covariance.
+    """
+    if not choice.families and request.family is not None:  # families of columns
+        return [family_of(table, most, request.family, choice.covariance)]
+    names: Sequence[str | None] = choice.families or (None,)
+    if choice.covariance is None:
+        return [family_of(table, most, name, None) for name in names]
+    asked = [one.strip() for one in re.split(OUTSIDE, choice.covariance)]
+    found: list[Family] = []
+    for name in names:
+        kind = "multivariate_normal" if name is None else parse(name).name
+        if kind not in ("multivariate_normal", "student_t") and len(names) > 1:  # it has none; another of them has
+            found.append(family_of(table, most, name, None))
+            continue
+        for structure in asked:
+            every = _all_structures(kind, len(table.names)) if structure == "all" else [structure]
+            found += [family_of(table, most, name, one) for one in every]
+    return found
+
+
+def _all_structures(kind: str, n_columns: int) -> list[str]:
+    """Those of the family; of one column only the two that differ."""
+    if kind == "student_t":
+        return ["full", "tied"] if n_columns == 1 else list(SCALE_STRUCTURES)
+    return ["EII", "VII"] if n_columns == 1 else list(STRUCTURES)
+
+
+def document_of(chosen: Selection) -> dict[str, Any]:
+    """Everything for JSON: the table, the choice, and the chosen fit as `emix fit` has it."""
+    candidates = []
+    for one, row in zip(chosen.candidates, chosen.rows(), strict=True):
+        finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
+        candidates.append({**finite, "started_from": one.started_from})
+    best = next(iter(chosen.ranked()), None)
+    return {
+        "criterion": chosen.criterion,
+        "is_complete": chosen.is_complete,
+        "best": None if best is None else {"family": best.family, "n_components": best.n_components},
+        "reason": None if best is None else chosen.reason,
+        "warnings": chosen.warnings,
+        "candidates": candidates,
+        "result": None if best is None or best.result is None else best.result.to_dict(),
+    }

@@ -1,0 +1,414 @@
+"""Model choice: several families and numbers of components, fitted side by side and compared by a criterion."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import Event, Lock
+from typing import Any
+
+import numpy as np
+from scipy.special import xlogy
+
+from emix.block import Array
+from emix.centred import well_conditioned
+from emix.data.auto import assume
+from emix.data.knowledge import read_weights
+from emix.data.source import InMemorySource
+from emix.data.table import Table, read_table
+from emix.em.starts import METHODS
+from emix.em.stopping import StoppingRule
+from emix.errors import DataError, EmixError, FitError, ModelError
+from emix.families import Family, MultivariateNormal, StudentT, parse
+from emix.families.structures import structure
+from emix.fitting import Pass, score_samples
+from emix.fitting.fit import Settings, fit_rows, make_settings, whole_number
+from emix.fitting.rows import Rows
+from emix.inference.candidates import CRITERIA, Candidate, Selection, pointed_out
+from emix.kernels import dispatch
+from emix.kernels.reference import responsibilities
+from emix.model import Mixture
+from emix.persistence import check_writable
+from emix.results import FitResult
+from emix.threads import blas_limited, map_in_order
+
+INTERRUPTED = "interrupted before it ended"
+"""The error of a candidate that an interrupt left without a result."""
+NESTED = "nested"
+STARTS = (*METHODS, NESTED)
+WORSE = 1e-4
+"""Nats by which a structure may fall below a simpler one that it contains before it is fitted from that one."""
+FAILURES = (EmixError, ArithmeticError, ValueError, MemoryError)
+"""What ends a candidate and not the others."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What `on_progress` is told after each candidate."""
+
+    candidate: Candidate
+    n_finished: int
+    n_candidates: int
+
+
+def select(
+    data: Any,
+    n_components: int | Iterable[int] = range(1, 10),
+    family: Any = None,
+    *,
+    criterion: str = "bic",
+    cross_validate: int | None = None,
+    labels: Any = None,
+    sample_weight: Any = None,
+    start: str | None = None,
+    n_init: int = 10,
+    n_jobs: int | None = None,
+    random_state: Any = None,
+    max_iter: int = 10_000,
+    stop: str | StoppingRule = "aitken",
+    tol: float | None = None,
+    fixed: Iterable[str] = (),
+    noise: bool | float = False,
+    prior_rows: float = 0.0,
+    on_progress: Callable[[Finished], None] | None = None,
+    out: str | Path | None = None,
+) -> Selection:
+    """Fit every family with every number of components, and choose one by a criterion.
+
+    Parameters
+    ----------
+    data : array-like, data frame, dict of columns, list of toss sequences, path, or sparse matrix
+        As in `fit`; read and checked once for all candidates.
+    n_components : int or iterable of int, default=range(1, 10)
+        Numbers of components, each once.
+    family : Family, str, or list of these, optional
+        Such as `"poisson"`, `MultivariateNormal(structure="VEV")`, or `MultivariateNormal.all_structures()`. Default:
+        from the columns, for the largest number of components.
+    criterion : {'bic', 'aic', 'aicc', 'sabic', 'icl', 'cross_validated'}, default='bic'
+        By which to choose. Of the first five the smallest value is the best (mclust's BIC and ICL have the other sign),
+        of the cross-validated log-likelihood, which needs `cross_validate`, the largest.
+    cross_validate : int, optional
+        Number of folds V. Rows are dealt to V folds at random, and each is scored under the fit to the other folds
+        (Smyth 2000). Plain folds: rows that belong together are not kept together.
+    labels, sample_weight
+        As in `fit`. Cross-validation scores rows without their labels.
+    start : {'short-runs', 'k-means++', 'random', 'ward', 'nested'}, optional
+        How rows are seeded, as in `fit`: the same seeds for all families with as many components. 'nested' is the
+        fastest: one run each, for a covariance structure from the estimates of the best simpler one that it contains,
+        for all others from 'ward'.
+    n_init, max_iter, stop, tol
+        As in `fit`.
+    n_jobs : int, optional
+        Threads, among which candidates and then starts and rows are shared out; None means all cores. The result has
+        the same bits for any number.
+    random_state : int, numpy Generator or RandomState, optional
+        Seed of starts and folds.
+    fixed, noise, prior_rows
+        As in `Mixture`, the same for all candidates.
+    on_progress : callable, optional
+        Called with a `Finished` (candidate, n_finished, n_candidates) after each candidate, one at a time.
+    out : path, optional
+        Where to save the chosen model, also after an interrupt.
+
+    Returns
+    -------
+    Selection
+        Each fit is that of `fit` with the same arguments ('nested' apart), with one exception: a covariance structure
+        that ended below a simpler one that it contains, or failed, is fitted again from that one's estimates
+        (`Candidate.started_from`).
+        A candidate that fails, for instance because it has more components than there are distinct rows, is in the
+        table with its error. Candidates that did not converge are not chosen unless none did, and a warning says so.
+
+        KeyboardInterrupt: once a candidate has ended, an interrupt ends the others, and the selection among those that
+        ended is returned with `is_complete` False; before that it is raised.
+
+    Raises
+    ------
+    ModelError, DataError
+        A candidate is named twice or cannot be, or an argument or the data cannot be: before anything is fitted.
+    FitError
+        Every candidate failed.
+
+    References
+    ----------
+    Schwarz (1978), Annals of Statistics 6, 461-464 (BIC). Hurvich & Tsai (1989), Biometrika 76, 297-307 (AICc).
+    Sclove (1987), Psychometrika 52, 333-343 (sample-size-adjusted BIC). Biernacki, Celeux & Govaert (2000), IEEE PAMI
+    22, 719-725 (ICL). Smyth (2000), Statistics and Computing 10, 63-72 (cross-validated likelihood).
+
+    Examples
+    --------
+    >>> from emix import select
+    >>> counts = [[0], [1], [0], [1], [2], [9], [11], [10], [12], [8]]
+    >>> chosen = select(counts, range(1, 4), ["poisson", "geometric"], random_state=0)
+    >>> str(chosen.best), chosen.result.n_free_parameters
+    ('2 x poisson', 3)
+    """
+    if criterion not in CRITERIA:
+        raise ModelError.choice(what="criterion", found=criterion, available=CRITERIA)
+    if criterion == "cross_validated" and cross_validate is None:
+        raise ModelError.argument(name="cross_validate", requirement="a number of folds for this criterion", found=None)
+    if start is not None and start not in STARTS:
+        raise ModelError.choice(what="start", found=start, available=STARTS)
+    if out is not None:
+        check_writable(out)
+    table = read_table(data, takes_sparse=True)
+    weight = read_weights(sample_weight, n_rows=table.n_rows, table=table)
+    models = _models(table, n_components, family, weight, fixed=frozenset(fixed), noise=noise, prior_rows=prior_rows)
+    jobs = -1 if n_jobs is None else n_jobs
+    settings = make_settings(
+        stop=stop, tol=tol, max_iter=max_iter, n_init=n_init, n_jobs=jobs, random_state=random_state
+    )
+    folds = [] if cross_validate is None else _folds(table.n_rows, cross_validate, settings.seed)
+    rows = Rows(table, labels=labels, weight=weight, n_jobs=settings.n_jobs)
+    work = _Work(models, rows, settings, start, folds, on_progress)
+    is_complete = work.done()
+    chosen = Selection(tuple(work.candidates), criterion, is_complete)
+    if not any(one.result is not None for one in chosen.candidates):
+        if all(isinstance(error, DataError | ModelError) for error in work.failures):  # the input, not the fits
+            raise work.failures[0]
+        raise FitError.no_candidate(
+            n_candidates=len(models), criterion=criterion, first=[one.error for one in chosen.candidates[:1]]
+        )
+    chosen.warnings.extend(pointed_out(chosen))
+    if out is not None and chosen.ranked():  # no fit is chosen where no fold of any candidate was scored
+        chosen.result.save(out)
+    return chosen
+
+
+# -- what to fit -------------------------------------------------------------------------------------------------------
+
+
+def _models(
+    table: Table, n_components: int | Iterable[int], family: Any, weight: Array | None, **options: Any
+) -> list[Mixture]:
+    """One mixture per candidate, family by family; whatever cannot be is an error here."""
+    numbers = [n_components] if isinstance(n_components, int | np.integer) else list(n_components)
+    numbers = [whole_number("n_components", number, least=1) for number in numbers]
+    _check_once("n_components", numbers)
+    families = _families(table, family, max(numbers), weight)
+    _check_once("family", [str(one) for one in families])
+    return [Mixture(one, number, **options) for one in families for number in numbers]
+
+
+def _families(table: Table, family: Any, most: int, weight: Array | None) -> list[Family]:
+    if family is None:
+        return [assume(table, most, weight)[0]]
+    given = [family] if isinstance(family, Family | str) else list(family)
+    for one in given:
+        if not isinstance(one, Family | str):
+            requirement = "families, or their names, such as Poisson() or 'poisson'"
+            raise ModelError.argument(name="family", requirement=requirement, found=one)
+    return [parse(one) if isinstance(one, str) else one for one in given]
+
+
+def _check_once(name: str, given: Sequence[Any]) -> None:
+    """Raise where nothing is given, or something twice."""
+    if not given:
+        raise ModelError.argument(name=name, requirement="at least one", found="none")
+    for one in given:
+        if given.count(one) > 1:
+            raise ModelError.argument(name=name, requirement="each candidate once", found=f"{one} more than once")
+
+
+def _folds(n_rows: int, n_folds: int, seed: int) -> list[Array]:
+    """For each fold whether each row is in it (n,); the sizes differ by one at most."""
+    whole_number("cross_validate", n_folds, least=2)
+    if n_folds > n_rows:
+        raise ModelError.argument(
+            name="cross_validate", requirement=f"at most as many folds as rows ({n_rows})", found=n_folds
+        )
+    fold = np.empty(n_rows, dtype=np.intp)
+    fold[np.random.default_rng([seed, n_folds]).permutation(n_rows)] = np.arange(n_rows) % n_folds
+    return [np.asarray(fold == f, dtype=np.float64) for f in range(n_folds)]
+
+
+# -- fitting it --------------------------------------------------------------------------------------------------------
+
+
+class _Work:
+    """All candidates, side by side: first from the seeds, then structures that are worse than a simpler one again."""
+
+    def __init__(
+        self,
+        models: list[Mixture],
+        rows: Rows,
+        settings: Settings,
+        start: str | None,
+        folds: list[Array],
+        on_progress: Callable[[Finished], None] | None,
+    ) -> None:
+        self.models, self.rows, self.start, self.folds, self.on_progress = models, rows, start, folds, on_progress
+        self.candidates = [Candidate(str(one.family), _number(one), error=INTERRUPTED) for one in models]
+        self.failures: list[Exception] = []
+        self.side_by_side = min(settings.n_jobs, len(models)) if self._is_large() else 1
+        self.settings = replace(settings, n_jobs=max(1, settings.n_jobs // self.side_by_side))
+        weight = rows.weight if rows.weight is not None else np.ones(rows.table.n_rows)
+        self.weight = weight
+        self.training = [Rows(rows.table, labels=rows.labels, weight=weight * (1 - fold)) for fold in folds]
+        self._is_over, self._lock, self._n_finished = Event(), Lock(), 0
+
+    def _is_large(self) -> bool:
+        """Whether a pass is long enough for threads: in short ones the interpreter's lock is held nearly throughout."""
+        table = self.rows.table
+        K = float(np.mean([one.latent_size for one in self.models]))
+        return table.n_rows * K * len(table.names) >= dispatch.COMPILE_FROM
+
+    def done(self) -> bool:
+        """Fit all; False where an interrupt came."""
+        order = sorted(
+            range(len(self.models)), key=lambda i: self.models[i].latent_size
+        )  # those left after an interrupt are the large
+        levels = _by_generality(self.models, order)
+        try:
+            with blas_limited():
+                for level in levels if self.start == NESTED else [order]:
+                    map_in_order(self._fit, level, self.side_by_side)
+                for level in levels[1:]:
+                    map_in_order(self._fit_again, level, self.side_by_side)
+                if self.folds:
+                    map_in_order(self._cross_validate, order, self.side_by_side)
+        except KeyboardInterrupt:
+            self._is_over.set()
+            if not any(one.result is not None for one in self.candidates):
+                raise
+            return False
+        except BaseException:
+            self._is_over.set()
+            raise
+        return True
+
+    def _tell(self, one: Pass) -> None:
+        if self._is_over.is_set():  # an interrupt, met in another thread: this one ends at its next pass
+            raise KeyboardInterrupt
+
+    def _fitted(self, model: Mixture, rows: Rows, start: Any) -> tuple[FitResult, InMemorySource]:
+        return fit_rows(model, rows, self.settings, start=start, on_iteration=self._tell)
+
+    def _fit(self, i: int) -> None:
+        began, found = time.perf_counter(), self.candidates[i]
+        simpler = self._best_simpler(i) if self.start == NESTED else None
+        origins: list[tuple[Any, str]] = [(self._seeds, "")]
+        if simpler is not None:
+            origins.insert(0, (simpler.model, str(simpler.model.family)))
+        for start, origin in origins:
+            try:
+                result, source = self._fitted(self.models[i], self.rows, start)
+            except FAILURES as error:
+                self.failures.append(error)
+                found = replace(found, error=_said(error))
+                continue
+            entropy = _entropy(result.model, source)
+            found = replace(found, result=result, error="", entropy=entropy, started_from=origin)
+            break
+        self._finish(i, replace(found, seconds=time.perf_counter() - began), is_last=not self.folds)
+
+    @property
+    def _seeds(self) -> str | None:
+        return "ward" if self.start == NESTED else self.start
+
+    def _best_simpler(self, i: int) -> FitResult | None:
+        """Of the structures that this one contains, the one with the highest log-likelihood."""
+        simpler = [self.candidates[j].result for j, other in enumerate(self.models) if _contains(self.models[i], other)]
+        ended = [one for one in simpler if one is not None]
+        return max(ended, key=lambda one: one.log_likelihood, default=None)
+
+    def _finish(self, i: int, found: Candidate, *, is_last: bool) -> None:
+        with self._lock:
+            self.candidates[i] = found
+            self._n_finished += is_last
+            if is_last and self.on_progress is not None:
+                self.on_progress(Finished(found, self._n_finished, len(self.models)))
+
+    def _fit_again(self, i: int) -> None:
+        """Start from the best structure that this one contains, where that came out better."""
+        found, began, known = self.candidates[i], time.perf_counter(), self._best_simpler(i)
+        reached = -np.inf if found.result is None else found.result.log_likelihood
+        if known is None or known.log_likelihood <= reached + WORSE:
+            return
+        try:
+            result, source = self._fitted(self.models[i], self.rows, known.model)
+        except FAILURES:
+            return  # it keeps the result, or the error, that it has
+        if result.log_likelihood > reached:
+            seconds = found.seconds + time.perf_counter() - began
+            self.candidates[i] = replace(
+                found,
+                result=result,
+                error="",
+                entropy=_entropy(result.model, source),
+                started_from=str(known.model.family),
+                seconds=seconds,
+            )
+
+    def _cross_validate(self, i: int) -> None:
+        found, began, total = self.candidates[i], time.perf_counter(), 0.0
+        if found.result is not None:
+            try:
+                for fold, rows in zip(self.folds, self.training, strict=True):
+                    model = self.rows.with_levels(self.models[i])
+                    result, _ = self._fitted(model, rows, self._seeds)
+                    scores, weight = score_samples(result.model, self.rows.table), self.weight * fold
+                    total += float(weight[weight > 0] @ scores[weight > 0])
+                found = replace(found, cross_validated=total)
+            except FAILURES as error:
+                found = replace(found, error=f"Cross-validation failed: {_said(error)}")
+        self._finish(i, replace(found, seconds=found.seconds + time.perf_counter() - began), is_last=True)
+
+
+def _number(model: Mixture) -> int:
+    return int(model.n_components or 0)
+
+
+def _said(error: Exception) -> str:
+    return str(error) if isinstance(error, EmixError) else f"{type(error).__name__}: {error}"
+
+
+def _entropy(model: Mixture, source: InMemorySource) -> float:
+    """The entropy R2 of the rows' components."""
+    if model.latent_size == 1:
+        return 1.0
+    conditioned, total = well_conditioned(model), 0.0
+    for chunk in source.chunks:
+        resp = responsibilities(conditioned.log_joint(chunk))[0]
+        total -= float(chunk.weight @ xlogy(resp, resp).sum(axis=0))
+    return 1.0 - total / (float(source.weight.sum()) * float(np.log(model.latent_size)))
+
+
+# -- structures that contain each other --------------------------------------------------------------------------------
+
+LETTERS = {"I": 0, "E": 1, "V": 2}
+"""Volume, shape and orientation: identity is a case of equal, and equal one of variable."""
+
+
+def _letters(model: Mixture) -> tuple[int, ...] | None:
+    """Of a Gaussian or Student-t mixture in one of the fourteen structures, without a prior, which is not compared."""
+    family = model.family
+    if not isinstance(family, MultivariateNormal | StudentT) or model.prior_rows or getattr(family, "prior", None):
+        return None
+    name = structure(family.structure).name
+    return tuple(LETTERS[letter] for letter in name) if len(name) == 3 else None
+
+
+def _contains(model: Mixture, other: Mixture) -> bool:
+    """Whether the model has the other, which is simpler, as a special case."""
+    own, simpler = _letters(model), _letters(other)
+    if own is None or simpler is None or own == simpler or model.latent_size != other.latent_size:
+        return False
+    if _apart_from_structure(model.family) != _apart_from_structure(other.family):
+        return False
+    return all(a >= b for a, b in zip(own, simpler, strict=True))
+
+
+def _apart_from_structure(family: Any) -> str:
+    return str(replace(family, structure="full"))
+
+
+def _by_generality(models: list[Mixture], order: list[int]) -> list[list[int]]:
+    """The candidates in this order by level: one of the fourteen structures contains none but those of lower levels."""
+    levels: dict[int, list[int]] = {0: []}
+    for i in order:
+        letters = _letters(models[i])
+        levels.setdefault(0 if letters is None else sum(letters), []).append(i)
+    return [levels[level] for level in sorted(levels)]
