@@ -13,10 +13,8 @@ import numpy as np
 
 from emix.block import Array, Chunk, Expectation
 from emix.centred import CentredMixture, centred, plain
-from emix.data.knowledge import read_labels, read_weights
-from emix.data.source import InMemorySource, make_source, plain_source
-from emix.data.sparse import SparseSource, make_sparse_source
-from emix.data.table import Table, read_table
+from emix.data.protocol import RowSource
+from emix.data.sparse import SparseSource
 from emix.em.acceleration import ACCELERATORS, Accelerator
 from emix.em.driver import EMResult, run_em
 from emix.em.starts import SAMPLE_ROWS
@@ -24,6 +22,7 @@ from emix.em.stopping import Aitken, StoppingRule, stopping_rule
 from emix.errors import ConvergenceWarning, DataError, FitError, ImpossibleRowError, ModelError
 from emix.families import Family
 from emix.fitting.advice import advice, rows_of
+from emix.fitting.opening import OpenRows, open_rows
 from emix.fitting.starting import Start, is_believed, is_seeded, make_starts
 from emix.model import Mixture, Model
 from emix.results import FitResult, Record, StartRecord, StopReason
@@ -137,20 +136,17 @@ def fit(
     n_init = whole_number("n_init", n_init, least=1)
     method = acceleration(accelerate if stop != "iterations" else False)
     threads, seed = n_threads(n_jobs), draw_seed(random_state)
-    table = read_table(data, takes_sparse=isinstance(model, Mixture))
-    weight = read_weights(sample_weight, n_rows=table.n_rows, table=table)
+    rows = open_rows(data, labels=labels, sample_weight=sample_weight, takes_sparse=isinstance(model, Mixture))
     if not isinstance(model, Mixture):
-        sample = source = plain_source(model, table, weight)
+        sample = source = rows.source_for_any(model, threads)
         starts = [Start("given", one) for one in (start if isinstance(start, list | tuple) else [start or model])]
     else:
         model = _with_binding_of(model, start)
-        model, source = prepare(
-            model, table, labels=labels, weight=weight, n_jobs=threads, is_seeded=is_seeded(model, start)
-        )
-        rows, source = source, source.collapsed().prepared_for(model.family)
+        model, source = prepare(model, rows, n_jobs=threads, is_seeded=is_seeded(model, start))
+        all_rows, source = source, source.collapsed().prepared_for(model.family)
         model = _with_prior(model, source)
         sample = source.sample(SAMPLE_ROWS, seed) if is_seeded(model, start) else source
-        starts = make_starts(model, rows, sample, table, start, n_init=n_init, seed=seed)
+        starts = make_starts(model, all_rows, sample, rows, start, n_init=n_init, seed=seed)
         if isinstance(source, SparseSource):  # a sample lacks many columns: what it leads to forbids the other rows
             sample = source
     try:
@@ -170,7 +166,7 @@ def _with_binding_of(model: Mixture, start: Any) -> Mixture:
     return replace(model, family=replace(model.family, binding=first.family.binding))
 
 
-def _with_prior(model: Mixture, source: InMemorySource) -> Mixture:
+def _with_prior(model: Mixture, source: RowSource) -> Mixture:
     """With what the model's prior is made of, where it has one."""
     if not model.prior_rows:
         return model
@@ -180,7 +176,7 @@ def _with_prior(model: Mixture, source: InMemorySource) -> Mixture:
     return model.with_prior_of(_sums_of_rows(model, source))
 
 
-def _sums_of_rows(model: Mixture, source: InMemorySource) -> Array:
+def _sums_of_rows(model: Mixture, source: RowSource) -> Array:
     """(1 + D,) statistics of all rows, weighted, whatever their component."""
 
     def summed(chunk: Chunk) -> Expectation:
@@ -189,9 +185,7 @@ def _sums_of_rows(model: Mixture, source: InMemorySource) -> Array:
     return np.asarray(source.sum_over_chunks(summed).statistics[0])
 
 
-def prepare(
-    model: Mixture, table: Table, *, labels: Any = None, weight: Any = None, n_jobs: int = 1, is_seeded: bool = True
-) -> tuple[Mixture, InMemorySource]:
+def prepare(model: Mixture, rows: OpenRows, *, n_jobs: int = 1, is_seeded: bool = True) -> tuple[Mixture, RowSource]:
     """Read the rows that count and bind the model to them.
 
     Where starts are drawn from the rows (`is_seeded`), there must be as many distinct ones as components.
@@ -202,11 +196,9 @@ def prepare(
         Whatever is wrong with the data, or fewer distinct rows than components.
     """
     K = model.latent_size
-    known = None if labels is None else read_labels(labels, n_components=K, n_rows=table.n_rows, table=table)
-    if known is not None and known.names is not None:
-        model = replace(model, component_names=known.names)
-    read = make_source if table.sparse is None else make_sparse_source
-    source = read(table, model.family, n_components=K, knowledge=known, sample_weight=weight, n_jobs=n_jobs)
+    source = rows.source(model, n_jobs)
+    if source.component_names is not None:
+        model = replace(model, component_names=source.component_names)
     if is_seeded and not (source.knowledge is not None and source.knowledge.is_everything):
         n_distinct = source.n_distinct(K)
         if n_distinct < K:
@@ -216,8 +208,8 @@ def prepare(
 
 def _run(
     starts: list[Start],
-    source: InMemorySource,
-    sample: InMemorySource,
+    source: RowSource,
+    sample: RowSource,
     rule: StoppingRule,
     max_iter: int,
     n_jobs: int,
@@ -229,12 +221,10 @@ def _run(
     Short runs see the sample alone where the data are larger, and only the best of them then sees everything.
     """
     is_sampled = sample is not source
-    side_by_side, is_over = min(n_jobs, len(starts)), Event()
+    side_by_side, is_over = (1 if source.is_streamed else min(n_jobs, len(starts))), Event()
     sample, alone = sample.with_jobs(1), source.with_jobs(1)
 
-    def run(
-        index: int, limit: int, before: EMResult | None = None, rows: InMemorySource | None = None
-    ) -> EMResult | None:
+    def run(index: int, limit: int, before: EMResult | None = None, rows: RowSource | None = None) -> EMResult | None:
         model = starts[index].model if before is None else before.model
         if model is None:
             return None
@@ -262,7 +252,7 @@ def _run(
         return run_em(centred(done.model), rows, stop=rule, max_iter=limit, on_iteration=tell)
 
     def run_all(
-        indices: Sequence[int], limit: int, before: dict[int, EMResult], rows: InMemorySource | None = None
+        indices: Sequence[int], limit: int, before: dict[int, EMResult], rows: RowSource | None = None
     ) -> list[EMResult | None]:
         if len(indices) == 1 and rows is None:  # alone: its chunks side by side instead
             rows = source
@@ -294,14 +284,14 @@ def _run(
     return runs
 
 
-def _spread(model: Mixture, sample: InMemorySource, source: InMemorySource) -> Mixture:
+def _spread(model: Mixture, sample: RowSource, source: RowSource) -> Mixture:
     """A model from a sample that knows nothing of what is rare, with a small share of all rows in each component."""
     S = sample.sum_over_chunks(model.expect).statistics
     sums = _sums_of_rows(model, source)
     return model.maximize(S + SPREAD * S[:, :1] * sums / sums[0])
 
 
-def _needs_centring(run: EMResult, source: InMemorySource, rule: StoppingRule) -> bool:
+def _needs_centring(run: EMResult, source: RowSource, rule: StoppingRule) -> bool:
     """The guard of the pivoted sums: rounding above a tenth of the tolerance, or a collapse that rests on many rows.
 
     A component of many rows that is narrow beside the distance to the others is no collapse, only out of reach of
@@ -325,7 +315,7 @@ def _has_ended(run: EMResult | None) -> bool:
 
 
 def _result(
-    starts: list[Start], runs: list[EMResult | None], source: InMemorySource, seed: int, rule: StoppingRule
+    starts: list[Start], runs: list[EMResult | None], source: RowSource, seed: int, rule: StoppingRule
 ) -> FitResult:
     records = []
     for i, (start, run) in enumerate(zip(starts, runs, strict=True)):
@@ -347,7 +337,7 @@ def _result(
         best.log_likelihood,
         best.history,
         best.stop_reason,
-        total_weight=float(source.weight.sum()),
+        total_weight=source.total_weight,
         log_map=best.expectation.log_map,
         expected_counts=best.expectation.statistics[:, 0].copy() if is_mixture else None,
         starts=records,

@@ -9,11 +9,13 @@ import numpy as np
 
 from emix.block import Array, updated
 from emix.data.knowledge import read_labels
+from emix.data.protocol import RowSource
 from emix.data.source import InMemorySource
 from emix.data.sparse import SparseSource
 from emix.data.table import Table
 from emix.em.starts import BLUR, METHODS, Pool, distinct_rows, model_from_responsibilities, seeded_responsibilities
 from emix.errors import DataError, DegenerateError, ModelError
+from emix.fitting.opening import OpenRows
 from emix.model import Mixture
 
 MANY_ROWS = 10
@@ -38,7 +40,7 @@ def is_seeded(model: Mixture, start: Any) -> bool:
 
 
 def make_starts(
-    model: Mixture, rows: InMemorySource, sample: InMemorySource, table: Table, start: Any, *, n_init: int, seed: int
+    model: Mixture, rows: RowSource, sample: RowSource, opened: OpenRows, start: Any, *, n_init: int, seed: int
 ) -> list[Start]:
     """All starts of a fit: from the user's labels for the rows as they are, or seeded on a sample of distinct rows.
 
@@ -56,11 +58,12 @@ def make_starts(
     if isinstance(start, list | tuple) and len(start) > 0 and all(isinstance(one, Mixture) for one in start):
         return [Start("given", _with_parameters(model, one)) for one in start]
     if not isinstance(start, str):
-        return [_from_array(model, rows, table, start)]
+        return [_from_array(model, rows, opened.table, start)]
     if start not in METHODS:
         raise ModelError.choice(what="start", found=start, available=METHODS)
     is_certain = rows.knowledge is not None and rows.knowledge.is_everything
     n_starts = 1 if model.n_components == 1 or is_certain or start == "ward" else n_init
+    assert isinstance(sample, InMemorySource)  # of seeded starts
     points = sample.coordinates(model.family)
     pool = distinct_rows(points, sample.weight, sample.row_hash)
     return [_seeded(model, rows, sample, points, pool, start, index, seed) for index in range(n_starts)]
@@ -68,7 +71,7 @@ def make_starts(
 
 def _seeded(
     model: Mixture,
-    all_rows: InMemorySource,
+    all_rows: RowSource,
     source: InMemorySource,
     points: Array,
     pool: Pool,
@@ -110,9 +113,9 @@ def _attempt(label: str, model: Mixture, source: InMemorySource, resp: Array, *,
     return Start(label, replace(started, family=family), is_short=is_short)
 
 
-def is_believed(weight: float, source: InMemorySource) -> bool:
+def is_believed(weight: float, source: RowSource) -> bool:
     """Whether a component of this weight rests on enough rows for its narrowness to be believed."""
-    average = float(source.weight.sum()) / source.n_rows
+    average = source.total_weight / source.n_rows
     return weight >= MANY_ROWS * (len(source.schema.names) + 1) * average
 
 
@@ -142,13 +145,14 @@ def _with_parameters(model: Mixture, start: Mixture) -> Mixture:
     return started
 
 
-def _from_array(model: Mixture, source: InMemorySource, table: Table, start: Any) -> Start:
+def _from_array(model: Mixture, source: RowSource, table: Table, start: Any) -> Start:
     """Labels (n,) or responsibilities (n, K) and the M-step on them."""
     K = model.latent_size
     try:
         known = read_labels(start, n_components=K, n_rows=table.n_rows, table=table)
     except DataError as error:
         raise DataError(f"start: {error}") from error
+    assert isinstance(source, InMemorySource)  # of a table
     if source.rows is not None:
         known = known.take(source.rows)
     if known.q is not None:
