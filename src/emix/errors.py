@@ -392,6 +392,25 @@ class FileError(EmixError, ValueError):
         return cls(f"an output that can be written is required.\n  '{path}': {detail}.\n  Choose another path.")
 
     @classmethod
+    def not_a_checkpoint(cls, path: Path | str, *, detail: str) -> Self:
+        return cls(
+            f"a checkpoint that emix wrote is required, or no file at all.\n  '{path}': {detail}.\n"
+            f"  It was left as it is: name another file, or remove this one to begin anew."
+        )
+
+    @classmethod
+    def other_checkpoint(cls, path: Path | str, *, what: str, found: object, asked: object) -> Self:
+        def short(value: object) -> str:
+            text = str(value)
+            return text if len(text) <= 80 else text[:77] + "..."
+
+        return cls(
+            f"a checkpoint goes on with the very fit that wrote it.\n"
+            f"  '{path}' was written for {what} = {short(found)}; now it is {short(asked)}.\n"
+            f"  It was left as it is: repeat the call that wrote it, or name another file."
+        )
+
+    @classmethod
     def no_extra(cls, *, package: str, extra: str) -> Self:
         return cls(f"this needs the package '{package}'.\n  It is not installed.\n  Run: pip install 'emix[{extra}]'")
 
@@ -475,3 +494,7 @@ class EmixWarning(UserWarning):
 
 class ConvergenceWarning(EmixWarning):
     """The fit ended before its stopping rule was met."""
+
+
+class CheckpointWarning(EmixWarning):
+    """A checkpoint could not be written; the fit goes on without it."""

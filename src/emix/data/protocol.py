@@ -61,6 +61,9 @@ class RowSource(Protocol):
     def chunks(self) -> Iterable[Chunk]:
         """The rows, cut."""
 
+    def fingerprint(self) -> list[Any]:
+        """What tells the files behind the rows, where there are some, from others; as plain JSON."""
+
     def sum_over_chunks(self, fn: Callable[[Chunk], Expectation]) -> Expectation:
         """Sum of fn(chunk), by a fixed tree."""
 

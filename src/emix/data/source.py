@@ -151,6 +151,10 @@ class InMemorySource:
         """Names of the components, where labels gave them."""
         return None if self.knowledge is None else self.knowledge.names
 
+    def fingerprint(self) -> list[Any]:
+        """Nothing: the rows are in memory."""
+        return []
+
     @property
     def total_weight(self) -> float:
         """Of the rows that count."""

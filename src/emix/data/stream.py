@@ -85,6 +85,10 @@ class StreamedSource:
         """No cell is missing."""
         return self.summary.is_complete
 
+    def fingerprint(self) -> list[Any]:
+        """Names, sizes and times of the files."""
+        return self.reading.scan.fingerprint()
+
     @property
     def total_weight(self) -> float:
         """Of the rows that count."""

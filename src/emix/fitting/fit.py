@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from threading import Event
 from typing import Any
 from warnings import warn
@@ -16,12 +17,14 @@ from emix.centred import CentredMixture, centred, plain
 from emix.data.protocol import RowSource
 from emix.data.sparse import SparseSource
 from emix.em.acceleration import ACCELERATORS, Accelerator
-from emix.em.driver import EMResult, run_em
+from emix.em.checkpoint import Checkpoint
+from emix.em.driver import EMResult
 from emix.em.starts import SAMPLE_ROWS
 from emix.em.stopping import Aitken, StoppingRule, stopping_rule
 from emix.errors import ConvergenceWarning, DataError, FitError, ImpossibleRowError, ModelError
 from emix.families import Family
 from emix.fitting.advice import advice, rows_of
+from emix.fitting.checkpointing import check_path, open_checkpoint, run_kept
 from emix.fitting.opening import OpenRows, open_rows
 from emix.fitting.starting import Start, is_believed, is_seeded, make_starts
 from emix.model import Mixture, Model
@@ -68,6 +71,7 @@ def fit(
     random_state: Any = None,
     accelerate: bool | str = True,
     on_iteration: OnIteration | None = None,
+    checkpoint: str | Path | None = None,
 ) -> FitResult:
     """Fit a latent-variable model by expectation maximization.
 
@@ -75,14 +79,15 @@ def fit(
     ----------
     model : Mixture, or any object with `expect` and `maximize`
         A specification such as `Mixture(Poisson(), 2)`, or a model with parameters, which is then the start.
-    data : array-like, data frame (pandas, polars, pyarrow), dict of columns, list of toss sequences, or a path
+    data : array-like, data frame (pandas, polars, pyarrow), dict of columns, list of toss sequences, path, or Scan
         One row per draw. NaN, null and None are missing. Or a sparse matrix of SciPy, for `Bernoulli`, `Poisson` and
-        `Multinomial`: what it does not store is 0.
+        `Multinomial`: what it does not store is 0. A folder, a glob or an `emix.scan(...)` may be larger than memory:
+        labels and weights are then columns of it.
     labels : array-like of shape (n,) or (n, K), optional
         Known components, as numbers 0..K-1 or names, -1 or missing where unknown; a list with a set of the allowed
-        numbers for some rows; or q >= 0, which multiplies p(z = k) for each row.
-    sample_weight : array-like of shape (n,), optional
-        Weight 3 equals the row three times; 0 leaves it out.
+        numbers for some rows; or q >= 0, which multiplies p(z = k) for each row. Or the name of a column of the data.
+    sample_weight : array-like of shape (n,) or str, optional
+        As numbers or as the name of a column. Weight 3 equals the row three times; 0 leaves it out.
     start : Mixture, list of Mixture, array-like of shape (n,) or (n, K), or str, optional
         Parameters; several sets of them; labels or responsibilities for a first M-step; or how rows are seeded:
         'k-means++', 'random', 'ward' (hierarchical clustering), or 'short-runs' (`n_init` short runs of these kinds,
@@ -106,6 +111,10 @@ def fit(
         EM map. With stop='iterations' all maps are plain.
     on_iteration : callable, optional
         Called with a `Pass` (start, n_starts, record, model) after each pass.
+    checkpoint : path-like, optional
+        A file that keeps the state of the fit, written at pass boundaries, at most every five seconds. The same call
+        goes on from it after an interruption, to the same bits as if there had been none; where it is finished, its
+        result is returned. With `random_state=None` the seed that was drawn is kept in it.
 
     Returns
     -------
@@ -135,14 +144,30 @@ def fit(
     max_iter = whole_number("max_iter", max_iter, least=0)
     n_init = whole_number("n_init", n_init, least=1)
     method = acceleration(accelerate if stop != "iterations" else False)
+    if checkpoint is not None:
+        check_path(checkpoint)
     threads, seed = n_threads(n_jobs), draw_seed(random_state)
     rows = open_rows(data, labels=labels, sample_weight=sample_weight, takes_sparse=isinstance(model, Mixture))
+    asked = {
+        "start": start,
+        "stop": rule,
+        "max_iter": max_iter,
+        "n_init": n_init,
+        "accelerate": accelerate,
+        "random_state": random_state if isinstance(random_state, int) else None,
+    }
+    kept = None
     if not isinstance(model, Mixture):
         sample = source = rows.source_for_any(model, threads)
+        kept, seed = _kept(checkpoint, model, source, asked, seed)
         starts = [Start("given", one) for one in (start if isinstance(start, list | tuple) else [start or model])]
     else:
         model = _with_binding_of(model, start)
+        specified = model
         model, source = prepare(model, rows, n_jobs=threads, is_seeded=is_seeded(model, start))
+        kept, seed = _kept(checkpoint, specified, source, asked, seed)
+        if kept is not None and kept.result is not None:
+            return kept.result  # type: ignore[no-any-return]
         all_rows, source = source, source.collapsed().prepared_for(model.family)
         model = _with_prior(model, source)
         sample = source.sample(SAMPLE_ROWS, seed) if is_seeded(model, start) else source
@@ -151,11 +176,25 @@ def fit(
             sample = source
     try:
         with blas_limited():
-            runs = _run(starts, source, sample, rule, max_iter, threads, method, on_iteration)
+            runs = _run(starts, source, sample, rule, max_iter, threads, method, on_iteration, kept)
     except ImpossibleRowError as error:
         row = error.row if source.rows is None else int(source.rows[error.row])
         raise ImpossibleRowError.at(row, source.where(row)) from error
-    return _result(starts, runs, source, seed, rule)
+    result = _result(starts, runs, source, seed, rule)
+    if kept is not None:
+        kept.finish(result)
+    return result
+
+
+def _kept(
+    path: str | Path | None, model: Any, source: RowSource, asked: dict[str, Any], seed: int
+) -> tuple[Checkpoint | None, int]:
+    """The checkpoint, where there is to be one, and the seed that it holds or will hold."""
+    if path is None:
+        return None, seed
+    kept = open_checkpoint(path, model, source, asked)
+    kept.seed = seed if kept.seed is None else kept.seed
+    return kept, kept.seed
 
 
 def _with_binding_of(model: Mixture, start: Any) -> Mixture:
@@ -215,6 +254,7 @@ def _run(
     n_jobs: int,
     method: Callable[[], Accelerator] | None,
     on_iteration: OnIteration | None,
+    kept: Checkpoint | None = None,
 ) -> list[EMResult | None]:
     """Run each start to its end; short runs first where the starts ask for them. None for a start that failed.
 
@@ -239,17 +279,19 @@ def _run(
 
         accelerator = None if method is None else method()
         options: dict[str, Any] = {"stop": rule, "max_iter": limit, "accelerator": accelerator, "on_iteration": tell}
+        key = f"start {index}, {limit} iterations of {'a sample' if rows is sample and is_sampled else 'all rows'}"
         try:
-            done = run_em(model, rows, resumed=resumed, **options)
+            done = run_kept(kept, key, model, rows, resumed=resumed, **options)
         except ImpossibleRowError:
             if not is_sampled or rows is sample or not isinstance(model, Mixture):
                 raise
-            done = run_em(_spread(model, sample, rows), rows, **options)
+            done = run_kept(kept, f"{key}, spread", _spread(model, sample, rows), rows, **options)
         if not _needs_centring(done, rows, rule):
             if done.collapsed >= 0:
                 done = replace(done, message=f"{done.message} {rows_of(done.model, done.collapsed, rows)}")
             return done
-        return run_em(centred(done.model), rows, stop=rule, max_iter=limit, on_iteration=tell)
+        options["accelerator"] = None
+        return run_kept(kept, f"{key}, centred", centred(done.model), rows, **options)
 
     def run_all(
         indices: Sequence[int], limit: int, before: dict[int, EMResult], rows: RowSource | None = None
