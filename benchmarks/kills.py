@@ -1,6 +1,7 @@
 """Fits that are killed at random moments and begun again: `python -m benchmarks.kills [KILLS]`.
 
-Each run of a fit with a checkpoint is killed (SIGKILL) a random time after its first pass, and begun again until it ends;
+Each run of a fit with a checkpoint is killed (SIGKILL) a random time after its first pass, and begun anew until it
+ends;
 the result must have the bits of a fit that was never killed. Prints a line per kind of model.
 """
 

@@ -102,8 +102,8 @@ def _reader_of(source: Any) -> Callable[[], Any]:
         return source  # type: ignore[no-any-return]
     if hasattr(source, "collect_batches"):  # polars.LazyFrame
         return lambda: source.collect_batches(chunk_size=ROWS, maintain_order=True)
-    if hasattr(source, "to_batches"):  # pyarrow.dataset.Dataset
-        return lambda: source.to_batches(batch_size=ROWS)
+    if hasattr(source, "scanner"):  # pyarrow.dataset.Dataset
+        return lambda: source.scanner(batch_size=ROWS, fragment_readahead=1, batch_readahead=2).to_reader()
     if hasattr(source, "fetch_arrow_reader"):  # duckdb.DuckDBPyRelation
         return lambda: source.fetch_arrow_reader(ROWS)
     return lambda: source

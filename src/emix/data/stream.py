@@ -218,11 +218,12 @@ def make_stream(
             raise DataError.unknown_column(column=name, available=scan.names)
     reading = read_as(scan, family, n_components, weights, labels)
     source = StreamedSource(reading, _nothing(len(reading.schema.names)), 0, n_jobs=n_jobs)
-    n_total, n_rows, n_unobserved, summary = _look(reading, n_jobs, n_expected=scan.n_rows)
+    n_rows, n_unobserved, summary = _look(reading, n_jobs, n_expected=scan.n_rows)
     if n_rows == 0:
         raise DataError.no_rows("the data that count: all rows are without an observed cell or of weight 0")
-    if _is_large(n_rows, reading) != _is_large(scan.n_rows or n_total, reading):
-        _, _, _, summary = _look(reading, n_jobs, n_expected=n_rows)
+    expected = scan.n_rows
+    if _is_large(n_rows, reading) != (expected is None or _is_large(expected, reading)):
+        _, _, summary = _look(reading, n_jobs, n_expected=n_rows)
     source = replace(source, summary=summary, n_rows=n_rows, n_unobserved=n_unobserved)
     if family is not None:
         for one, group in parts_of(family, reading.schema):
@@ -234,21 +235,20 @@ def _is_large(n_rows: int, reading: Reading) -> bool:
     return n_rows * len(reading.schema.names) >= COMPILE_FROM
 
 
-def _look(reading: Reading, n_jobs: int, *, n_expected: int | None) -> tuple[int, int, int, Summary]:
-    """Rows, those that count, those without an observed cell, and the summary; every cell is checked."""
+def _look(reading: Reading, n_jobs: int, *, n_expected: int | None) -> tuple[int, int, Summary]:
+    """Rows that count, those without an observed cell, and the summary; every cell is checked."""
     d = len(reading.schema.names)
     groups = supports_of(reading.family, reading.schema)
     parts = [] if reading.family is None else parts_of(reading.family, reading.schema)
     logs = [needs_logs(one) for one, _ in parts] or [False]
     looks = [Look(group.stop - group.start, with_logs=log) for (_, _, group), log in zip(groups, logs, strict=True)]
-    n_total = n_unobserved = n_rows = 0
+    n_unobserved = n_rows = 0
     # the rows that count are not known yet where their number is asked for: 0 leaves that unchecked
     is_large = n_expected is None or n_expected * d >= COMPILE_FROM
 
     def checked() -> Iterator[Batch]:
-        nonlocal n_total, n_unobserved
+        nonlocal n_unobserved
         for batch in reading.scan.batches(reading.names):
-            n_total += batch.table.n_rows
             x = reading.cells(batch.table)
             for support, name, group in groups:
                 own = x[:, group]
@@ -280,8 +280,8 @@ def _look(reading: Reading, n_jobs: int, *, n_expected: int | None) -> tuple[int
     on_the_way = replace(reading, scan=_Checked(reading.scan.names, checked))
     each_in_order(seen, cut(on_the_way, 0, is_complete=False, is_ordered=False), add, n_jobs)
     if n_rows == 0:
-        return n_total, 0, n_unobserved, _nothing(d)
-    return n_total, n_rows, n_unobserved, Summary.joined([look.summary for look in looks])
+        return 0, n_unobserved, _nothing(d)
+    return n_rows, n_unobserved, Summary.joined([look.summary for look in looks])
 
 
 @dataclass(frozen=True)
