@@ -25,7 +25,7 @@ def table():
             "a": x[:, 0],
             "b": x[:, 1],
             "c": x[:, 2],
-            "hole": np.where(rng.random(N) < 0.3, np.nan, x[:, 0] - x[:, 1]),
+            "hole": np.where(rng.random(N) < 0.3, np.nan, x[:, 0] + rng.normal(size=N)),
             "count": rng.poisson(np.where(group, 6.0, 1.0)),
             "yes": (rng.random(N) < np.where(group, 0.8, 0.3)).astype(float),
             "no": (rng.random(N) < np.where(group, 0.1, 0.5)).astype(float),
