@@ -10,6 +10,12 @@ if TYPE_CHECKING:
         Chunk,
         Expectation,
     )
+    from emix.data.scan import (
+        Scan,
+    )
+    from emix.data.scan_readers import (
+        scan,
+    )
     from emix.errors import (
         ConvergenceWarning,
         DataError,
@@ -100,6 +106,8 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "emix.block": "Chunk Expectation",
+    "emix.data.scan": "Scan",
+    "emix.data.scan_readers": "scan",
     "emix.errors": (
         "ConvergenceWarning DataError DegenerateError EmixError EmixWarning FileError FitError "
         "InvariantError ModelError "
@@ -181,6 +189,7 @@ __all__ = [
     "Normal",
     "NormalInverseGammaPrior",
     "Poisson",
+    "Scan",
     "ScipyDistribution",
     "Selection",
     "StopReason",
@@ -204,6 +213,7 @@ __all__ = [
     "responsibilities_frame",
     "sample",
     "save",
+    "scan",
     "score_samples",
     "select",
     "separation",

@@ -277,6 +277,56 @@ class DataError(EmixError, ValueError):
         return cls(f"the file '{path}' cannot be read as a table.\n  {detail}\n  Correct the file.")
 
     @classmethod
+    def vanished_file(cls, path: Path | str) -> Self:
+        return cls(
+            f"the files of a scan are read again at each pass.\n  '{path}' is no longer there, or cannot be opened.\n"
+            f"  Put it back and fit again."
+        )
+
+    @classmethod
+    def changed_file(cls, path: Path | str, *, before: int, now: int) -> Self:
+        return cls(
+            f"the files of a scan must stay as they are while they are read.\n"
+            f"  '{path}' had {before:,} rows and now has {now:,}.\n  Scan the files anew."
+        )
+
+    @classmethod
+    def changed_source(cls, what: str, *, before: int, now: int) -> Self:
+        return cls(
+            f"a scan must hand out the same rows at each pass.\n  {what} had {before:,} rows that count, now {now:,}.\n"
+            f"  Give it an order and a fixed content, for example by writing it to files first."
+        )
+
+    @classmethod
+    def column_missing_in_file(cls, path: Path | str, *, column: str, available: Sequence[str]) -> Self:
+        return cls(
+            f"all files of a scan need the same columns.\n  '{path}' has no column '{column}'; its columns are: "
+            f"{listed(available)}.\n  Correct the file, or leave it or the column out."
+        )
+
+    @classmethod
+    def type_differs_in_file(cls, path: Path | str, *, column: str, required: str, found: str) -> Self:
+        return cls(
+            f"a column needs one type in all files of a scan.\n  Column '{column}' is {found} in '{path}' and "
+            f"{required} in the first file.\n  Convert the file, or leave it out."
+        )
+
+    @classmethod
+    def file_kinds(cls, files: Sequence[Path], *, known: Iterable[str]) -> Self:
+        found = sorted({path.suffix or path.name for path in files})
+        return cls(
+            f"the files of a scan are of one kind: Parquet, Arrow IPC or CSV (by their endings: {listed(known)}).\n"
+            f"  Found: {listed(found)}.\n  Name only such files, for example with a glob."
+        )
+
+    @classmethod
+    def needs_memory(cls, what: str) -> Self:
+        return cls(
+            f"{what} needs all rows in memory.\n  Found a scan that is larger than its memory_limit.\n"
+            f"  Raise it (emix.scan(..., memory_limit=...)), or take a sample of the rows."
+        )
+
+    @classmethod
     def ragged_file(cls, path: Path | str, *, line: int, required: int, found: int) -> Self:
         return cls(
             f"each line of a table needs as many cells as its header.\n"
@@ -515,6 +565,25 @@ class FileError(EmixError, ValueError):
         return cls(f"an output that can be written is required.\n  '{path}': {detail}.\n  Choose another path.")
 
     @classmethod
+    def not_a_checkpoint(cls, path: Path | str, *, detail: str) -> Self:
+        return cls(
+            f"a checkpoint that emix wrote is required, or no file at all.\n  '{path}': {detail}.\n"
+            f"  It was left as it is: name another file, or remove this one to begin anew."
+        )
+
+    @classmethod
+    def other_checkpoint(cls, path: Path | str, *, what: str, found: object, asked: object) -> Self:
+        def short(value: object) -> str:
+            text = str(value)
+            return text if len(text) <= 80 else text[:77] + "..."
+
+        return cls(
+            f"a checkpoint goes on with the very fit that wrote it.\n"
+            f"  '{path}' was written for {what} = {short(found)}; now it is {short(asked)}.\n"
+            f"  It was left as it is: repeat the call that wrote it, or name another file."
+        )
+
+    @classmethod
     def no_extra(cls, *, package: str, extra: str) -> Self:
         return cls(f"this needs the package '{package}'.\n  It is not installed.\n  Run: pip install 'emix[{extra}]'")
 
@@ -658,3 +727,7 @@ class EmixWarning(UserWarning):
 
 class ConvergenceWarning(EmixWarning):
     """The fit ended before its stopping rule was met."""
+
+
+class CheckpointWarning(EmixWarning):
+    """A checkpoint could not be written; the fit goes on without it."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
@@ -12,6 +13,7 @@ from typing import Any, TypeVar
 from threadpoolctl import ThreadpoolController
 
 T = TypeVar("T")
+END: Any = object()
 
 
 @cache
@@ -54,6 +56,56 @@ def map_in_order(fn: Callable[[Any], T], items: Sequence[Any], n_threads: int) -
     if failures:
         raise failures[min(failures)]
     return [results[turn] for turn in range(len(items))]
+
+
+def each_in_order(fn: Callable[[Any], T], items: Iterable[Any], then: Callable[[T], None], n_threads: int) -> None:
+    """Fn of each item in `n_threads` threads while one thread more fetches the next item; `then` takes the results.
+
+    Items are fetched one at a time, and results taken one at a time in the order of the items; a thread that is done
+    does both for itself, so that none waits to be served. As in `map_in_order` the first failure is raised.
+    """
+    source, turns = iter(items), itertools.count()
+    fetching, taking, slots = threading.Lock(), threading.Lock(), threading.Semaphore(n_threads)
+    done: dict[int, T] = {}
+    failures: dict[int, BaseException] = {}
+    n_taken = 0
+
+    def work() -> None:
+        nonlocal n_taken
+        turn = -1
+        try:
+            while not failures:
+                with fetching:
+                    if failures:
+                        return
+                    turn = next(turns)
+                    item = next(source, END)
+                if item is END:
+                    return
+                with slots:
+                    result = fn(item)
+                with taking:
+                    done[turn] = result
+                    while n_taken in done:
+                        then(done.pop(n_taken))
+                        n_taken += 1
+        except Exception as error:
+            failures[turn] = error
+        except BaseException as error:  # an interrupt: the others end at their next item
+            failures[turn] = error
+            raise
+
+    helpers = [_pool(n_threads).submit(work) for _ in range(n_threads)]
+    try:
+        work()
+        for helper in helpers:
+            if not helper.cancel():
+                helper.result()
+    except BaseException as error:
+        failures.setdefault(-1, error)
+        raise
+    if failures:
+        raise failures[min(failures)]
 
 
 @cache

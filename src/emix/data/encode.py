@@ -48,7 +48,7 @@ def encode(table: Table, support: Support, *, family: str, schema: Schema | None
     for j, (name, cells) in enumerate(zip(names, table.columns, strict=True)):
         known = None if schema is None else schema.levels[j]
         if support.is_categorical:
-            known = known if known is not None else _levels(cells, name)
+            known = known if known is not None else levels_of(distinct_cells(cells), name)
             columns.append(_codes(cells, known, name, table, support))
         else:
             columns.append(_numbers(cells, name, family, table))
@@ -65,7 +65,7 @@ def _compact(
 ) -> tuple[NDArray[Any], Schema]:
     """Level codes as the smallest integers that hold them, -1 where missing."""
     known = [None] * len(names) if schema is None else list(schema.levels)
-    levels = [own or _levels(c, n) for own, c, n in zip(known, table.columns, names, strict=True)]
+    levels = [own or levels_of(distinct_cells(c), n) for own, c, n in zip(known, table.columns, names, strict=True)]
     largest = max(len(own) for own in levels)
     x = np.empty(
         (table.n_rows, len(names)), dtype=np.int8 if largest < 127 else np.int16 if largest < 32767 else np.int32
@@ -175,8 +175,19 @@ def _plain(value: object) -> Level | None:
     return str(value)
 
 
-def _levels(cells: Cells, name: str) -> tuple[Level, ...]:
-    distinct = set(cells.tolist()) if cells.dtype == object else set(np.unique(cells).tolist())
+def distinct_cells(cells: Cells) -> set[object]:
+    """The different cells of a column."""
+    return set(cells.tolist()) if cells.dtype == object else set(np.unique(cells).tolist())
+
+
+def levels_of(distinct: set[object], name: str) -> tuple[Level, ...]:
+    """Levels of a column of categories, in order, from its different cells.
+
+    Raises
+    ------
+    DataError
+        All are missing.
+    """
     found = {_plain(value) for value in distinct} - {None}
     if not found:
         raise DataError.all_missing(column=name)
@@ -185,7 +196,10 @@ def _levels(cells: Cells, name: str) -> tuple[Level, ...]:
 
 def _codes(cells: Cells, levels: tuple[Level, ...], name: str, table: Table, support: Support) -> Array:
     code_of = {level: float(code) for code, level in enumerate(levels)}
-    if cells.dtype != object:
+    values: list[object]
+    if name in table.coded:
+        inverse, values = table.coded[name]
+    elif cells.dtype != object:
         distinct, inverse = np.unique(cells, return_inverse=True)
         values = distinct.tolist()
     else:
@@ -195,7 +209,7 @@ def _codes(cells: Cells, levels: tuple[Level, ...], name: str, table: Table, sup
     codes = np.empty(len(values))
     for i, value in enumerate(values):
         level = _plain(value)
-        if level is not None and level not in code_of and not support.unknown_is_missing:
+        if level is not None and level not in code_of and not support.unknown_is_missing and (inverse == i).any():
             row = int(np.argmax(inverse == i))
             raise DataError.unknown_level(found=value, where=table.where(row), column=name, levels=levels)
         codes[i] = np.nan if level is None else code_of.get(level, np.nan)

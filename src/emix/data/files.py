@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,16 +86,7 @@ def _csv(path: Path, head: bytes) -> Table:
     import pyarrow.csv as pc
 
     delimiter = _delimiter(path, head)
-    # in a table of one column an empty line is a missing cell, not nothing
-    is_narrow = delimiter.encode() not in head.splitlines()[0]
-    parse = pc.ParseOptions(delimiter=delimiter, newlines_in_values=True, ignore_empty_lines=not is_narrow)
-    options: dict[str, Any] = {"null_values": MISSING, "strings_can_be_null": True}
-    options["true_values"] = ["true", "True", "TRUE"]
-    options["false_values"] = ["false", "False", "FALSE"]
-    # between tabs three digits after a comma may be thousands: those alone decide nothing
-    cell = {";": rb"(^|;)-?\d+,\d+(;|\r?$)", "\t": rb"(^|\t)-?\d+,(\d{1,2}|\d{4,})(\t|\r?$)"}.get(delimiter)
-    if cell is not None and re.search(cell, head, re.MULTILINE):
-        options["decimal_point"] = ","
+    parse, options = _csv_options(path, head)
     convert = pc.ConvertOptions(**options)
     read = pc.ReadOptions(block_size=1 << 24)
     try:
@@ -135,6 +127,77 @@ def _numbers_where_all_are(frame: Any) -> Any:
         except pa.ArrowInvalid:
             columns.append(column)
     return pa.table(columns, names=frame.column_names)
+
+
+def _csv_options(path: Path, head: bytes) -> tuple[Any, dict[str, Any]]:
+    """How pyarrow is to parse and convert a CSV file that begins so."""
+    import pyarrow.csv as pc
+
+    delimiter = _delimiter(path, head)
+    # in a table of one column an empty line is a missing cell, not nothing
+    is_narrow = delimiter.encode() not in head.splitlines()[0]
+    parse = pc.ParseOptions(delimiter=delimiter, newlines_in_values=True, ignore_empty_lines=not is_narrow)
+    options: dict[str, Any] = {"null_values": MISSING, "strings_can_be_null": True}
+    options["true_values"] = ["true", "True", "TRUE"]
+    options["false_values"] = ["false", "False", "FALSE"]
+    # between tabs three digits after a comma may be thousands: those alone decide nothing
+    cell = {";": rb"(^|;)-?\d+,\d+(;|\r?$)", "\t": rb"(^|\t)-?\d+,(\d{1,2}|\d{4,})(\t|\r?$)"}.get(delimiter)
+    if cell is not None and re.search(cell, head, re.MULTILINE):
+        options["decimal_point"] = ","
+    return parse, options
+
+
+def csv_schema(path: Path) -> Any:
+    """Columns and types of a CSV file by its first block; every kind of number is float64.
+
+    Raises
+    ------
+    DataError
+        The file is missing or empty, or its first line holds numbers.
+    """
+    import pyarrow as pa
+
+    with open_csv(path) as reader:
+        names = list(reader.schema.names)
+        if all(map(is_number, names)):
+            raise DataError.no_header(path, found=names)
+        types = [pa.float64() if _is_numeric(one.type) else one.type for one in reader.schema]
+        return pa.schema(list(zip(names, types, strict=True)))
+
+
+def _is_numeric(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind))
+
+
+def open_csv(path: Path, *, types: dict[str, Any] | None = None, columns: Sequence[str] | None = None) -> Any:
+    """A reader of the record batches of a CSV file.
+
+    Raises
+    ------
+    DataError
+        The file is missing or empty, or lacks one of the columns.
+    """
+    import pyarrow.csv as pc
+
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+    except OSError as error:
+        raise DataError.vanished_file(path) from error
+    if not head.strip():
+        raise DataError.empty_file(path)
+    parse, options = _csv_options(path, head)
+    if columns is not None:
+        with pc.open_csv(path, parse_options=parse, convert_options=pc.ConvertOptions(**options)) as reader:
+            for name in columns:
+                if name not in reader.schema.names:
+                    raise DataError.column_missing_in_file(path, column=name, available=reader.schema.names)
+        options["include_columns"] = list(columns)
+    convert = pc.ConvertOptions(**options, column_types=types or {})
+    read = pc.ReadOptions(block_size=1 << 24, use_threads=False)
+    return pc.open_csv(path, read_options=read, parse_options=parse, convert_options=convert)
 
 
 def _delimiter(path: Path, head: bytes) -> str:

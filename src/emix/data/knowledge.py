@@ -175,6 +175,20 @@ def read_weights(sample_weight: Any, *, n_rows: int, table: Table) -> Array | No
         given = _single_column(sample_weight, "sample_weight")
     if len(given) != n_rows:
         raise DataError.shape(what="sample_weight", required=f"({n_rows},)", found=f"({len(given)},)")
+    weight = checked_weights(given, table)
+    if not (weight > 0).any():
+        raise DataError.weights_all_zero()
+    return weight
+
+
+def checked_weights(given: NDArray[Any], table: Table) -> Array:
+    """Some weights as numbers.
+
+    Raises
+    ------
+    DataError
+        One is negative, infinite, missing or no number; the row is named.
+    """
     if given.dtype == object:
         wrong = [value is None or (isinstance(value, str) and not is_number(value)) for value in given]
         if any(wrong):
@@ -185,8 +199,6 @@ def read_weights(sample_weight: Any, *, n_rows: int, table: Table) -> Array | No
     if bad.any():
         row = int(np.argmax(bad))
         raise DataError.sample_weight(found=f"{weight[row]:g}", where=table.where(row))
-    if not (weight > 0).any():
-        raise DataError.weights_all_zero()
     return weight
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +14,7 @@ from emix.block import (
     CHUNK_ROWS,
     Array,
     Chunk,
-    Coding,
     Expectation,
-    Plan,
     Schema,
     Summary,
     as_cells,
@@ -25,15 +23,13 @@ from emix.block import (
     readable,
     updated,
 )
-from emix.data.coding import encode as code_cells
-from emix.data.coding import make_coding, make_plan
 from emix.data.encode import COMPACT_FROM, check_cells, encode
 from emix.data.knowledge import Knowledge
+from emix.data.preparation import PACK_FROM, Preparation, ordered_by_pattern
 from emix.data.summary import summarize
 from emix.data.table import Table
 from emix.errors import DataError
 from emix.families import Columns, Family, Support
-from emix.families.patterns import find_patterns, pattern_keys
 from emix.kernels import dispatch
 from emix.threads import map_in_order
 
@@ -43,14 +39,12 @@ SAMPLED = 16_384
 """Rows that are looked at for that."""
 COUNTED = 1 << 22
 """Different packed rows that are counted in a table rather than sorted."""
-PACK_FROM = 1_000_000
-"""Cells from which packing is compiled."""
+DISTINCT = 4_000_000
+"""Different rows above which they are not collapsed: also a stream holds them all while it counts."""
 LEAST_VARIANCE = 1e-280
 """A variance that is smaller, or larger than its inverse, leaves no room for the products that a fit forms."""
 SUMS_SHARE = 4
 """Large sums of all chunks together take at most one in so many bytes of the rows."""
-KEPT = 100_000
-"""Numbers among the statistics of all rows up to which they are kept from iteration to iteration."""
 ANYTHING = Support("numbers")
 """The support of a user's own model."""
 
@@ -107,12 +101,16 @@ class InMemorySource:
         codes, n_codes = self._codes()
         if n_codes is None:
             _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
+            if len(first) > DISTINCT:
+                return self
             weight = np.bincount(inverse.ravel(), weights=self.weight).astype(np.float64)
         else:  # few enough to count: no sort
             total = np.bincount(codes, weights=self.weight, minlength=n_codes)
             position = np.empty(n_codes, dtype=np.intp)
             position[codes[::-1]] = np.arange(self.n_rows - 1, -1, -1)
             present = np.flatnonzero(total > 0)
+            if len(present) > DISTINCT:
+                return self
             weight, first = total[present].astype(np.float64), position[present]
         return replace(self.take(first), weight=weight)
 
@@ -148,6 +146,22 @@ class InMemorySource:
         """No cell is missing."""
         return self.summary.is_complete
 
+    is_streamed: ClassVar[bool] = False
+
+    @property
+    def component_names(self) -> tuple[str, ...] | None:
+        """Names of the components, where labels gave them."""
+        return None if self.knowledge is None else self.knowledge.names
+
+    def fingerprint(self) -> list[Any]:
+        """Nothing: the rows are in memory."""
+        return []
+
+    @property
+    def total_weight(self) -> float:
+        """Of the rows that count."""
+        return self.summary.total_weight
+
     def take(self, rows: NDArray[np.intp], *, is_subset: bool = True) -> Self:
         """Only these rows, or all of them in this order."""
         if is_subset and len(rows) == self.n_rows:
@@ -170,8 +184,8 @@ class InMemorySource:
             chunks.append(Chunk(self.x[part], self.weight[part], start, self.n_rows, self.is_complete, **known))
         if self.family is None:
             return tuple(chunks)
-        coding, plan = self._coding, self._plan
-        return tuple(map_in_order(lambda chunk: self._prepared(chunk, coding, plan), chunks, self.n_jobs))
+        prepare = Preparation.of(self.family, self.summary, self.schema, self.n_rows, self.n_components)
+        return tuple(map_in_order(prepare, chunks, self.n_jobs))
 
     def prepared_for(self, family: Family) -> Self:
         """The same rows; log base measures, codes, and of few rows the statistics, are computed once for all passes.
@@ -180,60 +194,20 @@ class InMemorySource:
         """
         if not family.groups_by_pattern or self.is_complete:
             return replace(self, family=family)
-        order = np.argsort(pattern_keys(self.x), kind="stable")
-        return replace(self.take(order, is_subset=False), family=family)
+        return replace(self.take(ordered_by_pattern(self.x), is_subset=False), family=family)
 
     def for_components(self, n_components: int) -> Self:
         """The same rows for a model of so many components, with all that does not depend on their number."""
         most = max(n_components, self.n_components)
         if n_components == self.n_components:
             return self
-        if self.family is None or self._work(most) >= dispatch.COMPILE_FROM:
+        if self.family is None or self.n_rows * most * (1 + self.family.n_sums) >= dispatch.COMPILE_FROM:
             return replace(self, n_components=n_components)
         return updated(self, n_components=n_components, chunks=self.chunks)
-
-    def _work(self, n_components: int) -> int:
-        """Products of one pass: from `dispatch.COMPILE_FROM` on it is compiled."""
-        return 0 if self.family is None else self.n_rows * n_components * (1 + self.family.n_sums)
-
-    @cached_property
-    def _coding(self) -> Coding | None:
-        """How to code the rows, where they are many and it pays."""
-        if self.family is None or isinstance(self.family, Columns):
-            return None
-        if not self.family.is_additive or self._work(self.n_components) < dispatch.COMPILE_FROM:
-            return None
-        return make_coding(self.family, self.summary, self.n_components)
-
-    @cached_property
-    def _plan(self) -> Plan | None:
-        """How the compiled kernel reads columns of several kinds, where the rows are many."""
-        if not isinstance(self.family, Columns) or self._work(self.n_components) < dispatch.COMPILE_FROM:
-            return None
-        return make_plan(self.family, self.summary, self.schema, self.n_components)
 
     def with_jobs(self, n_jobs: int) -> Self:
         """The same rows, summed by so many threads."""
         return updated(self, n_jobs=n_jobs, chunks=self.chunks)
-
-    def _prepared(self, chunk: Chunk, coding: Coding | None, plan: Plan | None) -> Chunk:
-        family, base, T = self.family, 0.0, None
-        assert family is not None
-        if type(family).log_base_measure is not Family.log_base_measure:  # it is not 0
-            base = float(chunk.weight @ family.log_base_measure(chunk.cells))
-        if self.x.size <= KEPT and family.is_linear(is_complete=chunk.is_complete):
-            T = family.statistics(chunk.cells, is_complete=chunk.is_complete)
-            T = np.concatenate([np.ones((1, len(chunk.x))), T])
-            T = T if T.size <= KEPT else None
-        by_pattern = family.groups_by_pattern and family.moments is not None and not chunk.is_complete
-        if by_pattern and self._work(self.n_components) >= dispatch.COMPILE_FROM:
-            chunk = replace(chunk, patterns=find_patterns(chunk.x))
-        codes, is_large = None, self.x.size >= PACK_FROM
-        if plan is not None and plan.coding is not None:
-            codes = code_cells(np.ascontiguousarray(chunk.x[:, plan.columns]), plan.coding, is_large=is_large)
-        elif coding is not None:
-            codes = code_cells(readable(chunk.x), coding, is_large=is_large)
-        return replace(chunk, log_base=base, statistics=T, codes=codes, coding=coding, plan=plan)
 
     def sum_over_chunks(self, fn: Callable[[Chunk], Expectation]) -> Expectation:
         """Sum of fn(chunk), by a fixed tree: the same bits for any number of threads."""
@@ -286,11 +260,39 @@ def hash_rows(x: Array) -> NDArray[np.uint64]:
     return h
 
 
-def tree_sum(parts: list[Expectation]) -> Expectation:
-    """Pairwise sum: rounding grows with the depth of the tree, not with the number of parts."""
-    while len(parts) > 1:
-        parts = [parts[i] + parts[i + 1] if i + 1 < len(parts) else parts[i] for i in range(0, len(parts), 2)]
-    return parts[0]
+class TreeSum:
+    """Pairwise sum of parts that come one by one: rounding, and memory, grow with the depth of the tree alone."""
+
+    def __init__(self) -> None:
+        self._sums: list[tuple[int, Expectation]] = []
+
+    def add(self, part: Expectation) -> None:
+        """The next part; subtrees of equal depth are added at once."""
+        depth = 0
+        while self._sums and self._sums[-1][0] == depth:
+            part = self._sums.pop()[1] + part
+            depth += 1
+        self._sums.append((depth, part))
+
+    def add_all(self, parts: Iterable[Expectation]) -> None:
+        """The next parts."""
+        for part in parts:
+            self.add(part)
+
+    @property
+    def total(self) -> Expectation:
+        """Of all parts so far; there must be one."""
+        total = self._sums[-1][1]
+        for _, sums in self._sums[-2::-1]:
+            total = sums + total
+        return total
+
+
+def tree_sum(parts: Iterable[Expectation]) -> Expectation:
+    """The sum of a `TreeSum` over all parts."""
+    tree = TreeSum()
+    tree.add_all(parts)
+    return tree.total
 
 
 def make_source(
@@ -335,15 +337,15 @@ def make_source(
             summarize(
                 source.x[:, group],
                 source.weight,
-                with_logs=_needs_logs(one),
+                with_logs=needs_logs(one),
                 with_values=one.support.needs_values,
                 n_jobs=n_jobs,
             )
-            for one, group in _parts(family, schema)
+            for one, group in parts_of(family, schema)
         ]
         source = replace(source, summary=Summary.joined(parts))
-    for one, group in _parts(family, schema):
-        _check_columns(source, one, range(*group.indices(len(schema.names))))
+    for one, group in parts_of(family, schema):
+        check_columns(schema, source.summary, source.n_rows, one, range(*group.indices(len(schema.names))))
     return source
 
 
@@ -393,16 +395,17 @@ def _read_part(
     support = family.support
     x, schema = encode(table, support, family=family.name, schema=known)
     weight = weight if len(weight) == len(x) else np.ones(len(x))
-    summary = summarize(x, weight, with_logs=_needs_logs(family), with_values=support.needs_values, n_jobs=n_jobs)
+    summary = summarize(x, weight, with_logs=needs_logs(family), with_values=support.needs_values, n_jobs=n_jobs)
     check_cells(x, summary, support, family=family.name, table=table, names=schema.names)
     return x, schema, summary
 
 
-def _needs_logs(family: Family) -> bool:
+def needs_logs(family: Family) -> bool:
+    """Whether a family's pivot is that of the logarithms."""
     return family.support.lower == 0 and not family.support.lower_is_allowed
 
 
-def _parts(family: Family, schema: Schema) -> list[tuple[Family, slice]]:
+def parts_of(family: Family, schema: Schema) -> list[tuple[Family, slice]]:
     """The families of the columns and where these lie."""
     if isinstance(family, Columns):
         return list(zip((part.family for part in family.parts), family.column_groups(schema), strict=True))
@@ -413,20 +416,19 @@ def says_nothing(x: Array, family: Family) -> NDArray[np.bool_]:
     """Which rows have no observed cell, or lack one without which the others say nothing."""
     silent = np.ones(len(x), dtype=np.bool_)
     schema = Schema(tuple("" for _ in x.T), (None,) * x.shape[1])
-    for one, group in _parts(family, schema):
+    for one, group in parts_of(family, schema):
         missing = is_missing(x[:, group])
         silent &= missing.any(axis=1) if one.support.missing_is_joint else missing.all(axis=1)
     return silent
 
 
-def _check_columns(source: InMemorySource, family: Family, columns: Iterable[int]) -> None:
+def check_columns(schema: Schema, summary: Summary, n_rows: int, family: Family, columns: Iterable[int]) -> None:
     """Raise if a column says nothing, or does not vary where the family needs it."""
-    summary = source.summary
     for j in columns:
-        name = source.schema.names[j]
+        name = schema.names[j]
         if summary.minimum[j] > summary.maximum[j]:
             raise DataError.all_missing(column=name)
-        if not family.support.must_vary or source.n_rows == 1:
+        if not family.support.must_vary or n_rows == 1:
             continue
         if summary.minimum[j] == summary.maximum[j]:
             raise DataError.constant_column(family=family.name, column=name, value=f"{summary.minimum[j]:g}")

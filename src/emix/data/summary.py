@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,19 +26,13 @@ def summarize(
     """
     parts = [slice(start, start + CHUNK_ROWS) for start in range(0, len(x), CHUNK_ROWS)]
     is_large = x.size >= COMPILE_FROM
-    scans = map_in_order(lambda part: dispatch.scan(readable(x[part]), weight[part], is_large=is_large), parts, n_jobs)
-    _, mean, variance = _merged(scans)
-    found = np.stack(scans)
-    logs = np.full((2, x.shape[1]), np.nan)
-    low, high = found[:, 3].min(axis=0), found[:, 4].max(axis=0)
-    if with_logs and (low > 0).all():
-        scans = [dispatch.scan(np.log(np.asarray(x[p], np.float64)), weight[p], is_large=is_large) for p in parts]
-        logs = np.stack(_merged(scans)[1:])
-    counts = found[:, 5:].sum(axis=0)
-    variance = np.where(low == high, 0.0, variance)
+    look = Look(x.shape[1], with_logs=with_logs)
+    for found in map_in_order(
+        lambda part: look_at(x[part], weight[part], with_logs=with_logs, is_large=is_large), parts, n_jobs
+    ):
+        look.add(found)
     values = tuple(distinct(column) for column in x.T) if with_values else ()
-    total = float(weight.sum())
-    return Summary(total, mean, variance, low, high, counts[0], counts[1], counts[2], logs[0], logs[1], values)
+    return replace(look.summary, values=values) if with_values else look.summary
 
 
 def distinct(column: NDArray[Any]) -> Array:
@@ -46,16 +41,75 @@ def distinct(column: NDArray[Any]) -> Array:
     return np.unique(cells[~np.isnan(cells)])
 
 
-def _merged(scans: list[Array]) -> tuple[Array, Array, Array]:
-    """Weight, mean and variance per column of all chunks."""
-    mass, mean, second = scans[0][0], scans[0][1], scans[0][2]
+class Found(NamedTuple):
+    """What was seen of a chunk: its weight, a scan of its cells and one of their logarithms, where these exist."""
+
+    weight: float
+    cells: Array
+    logs: Array | None
+
+
+def look_at(x: NDArray[Any], weight: Array, *, with_logs: bool, is_large: bool) -> Found:
+    """Scan a chunk (B, d)."""
+    cells = dispatch.scan(readable(x), weight, is_large=is_large)
+    logs = None
+    if with_logs and (cells[3] > 0).all():
+        logs = dispatch.scan(np.log(np.asarray(x, np.float64)), weight, is_large=is_large)
+    return Found(float(weight.sum()), cells, logs)
+
+
+class Look:
+    """The summary of chunks that come one by one, in order."""
+
+    def __init__(self, n_columns: int, *, with_logs: bool) -> None:
+        self._total = 0.0
+        self._low, self._high = np.full(n_columns, np.inf), np.full(n_columns, -np.inf)
+        self._counts = np.zeros((3, n_columns))
+        self._cells: Moments | None = None
+        self._logs: Moments | None = None
+        self._with_logs = with_logs
+
+    def add(self, found: Found) -> None:
+        """The next chunk."""
+        self._total += found.weight
+        self._low, self._high = np.minimum(self._low, found.cells[3]), np.maximum(self._high, found.cells[4])
+        self._counts += found.cells[5:]
+        self._cells = _merged(self._cells, found.cells)
+        self._with_logs = self._with_logs and found.logs is not None
+        self._logs = None if found.logs is None or not self._with_logs else _merged(self._logs, found.logs)
+
+    @property
+    def summary(self) -> Summary:
+        """Of all chunks so far; there must be one."""
+        assert self._cells is not None
+        mean, variance = _mean_and_variance(self._cells)
+        variance = np.where(self._low == self._high, 0.0, variance)
+        logs = np.full((2, len(mean)), np.nan)
+        if self._with_logs and self._logs is not None:
+            logs = np.stack(_mean_and_variance(self._logs))
+        missing, infinite, fractional = self._counts
+        own = (self._total, mean, variance, self._low, self._high)
+        return Summary(*own, missing, infinite, fractional, logs[0], logs[1])
+
+
+Moments = tuple[Array, Array, Array]
+"""Weight, mean, and sum of squares about it, of each column."""
+
+
+def _merged(moments: Moments | None, scan: Array) -> Moments:
+    """Of some chunks and one more."""
+    if moments is None:
+        return scan[0], scan[1], scan[2]
+    mass, mean, second = moments
     with np.errstate(invalid="ignore", over="ignore", under="ignore"):
-        for other_mass, other_mean, other_second in (scan[:3] for scan in scans[1:]):
-            total = mass + other_mass
-            share = np.divide(other_mass, total, out=np.zeros_like(total), where=total > 0)
-            step = other_mean - mean
-            mean = mean + step * share
-            second = second + other_second + step * step * mass * share
-            mass = total
+        total = mass + scan[0]
+        share = np.divide(scan[0], total, out=np.zeros_like(total), where=total > 0)
+        step = scan[1] - mean
+        return total, mean + step * share, second + scan[2] + step * step * mass * share
+
+
+def _mean_and_variance(moments: Moments) -> tuple[Array, Array]:
+    mass, mean, second = moments
+    with np.errstate(invalid="ignore", over="ignore", under="ignore"):
         variance = np.divide(second, mass, out=np.full_like(mass, np.nan), where=mass > 0)
-    return mass, np.where(mass > 0, mean, np.nan), variance
+    return np.where(mass > 0, mean, np.nan), variance

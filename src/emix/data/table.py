@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,10 @@ class Table:
         All columns at once, where the user gave a float array: it is read in place and never copied.
     sparse : scipy.sparse.csr_array of shape (n, d) or None
         Of a sparse matrix: the rows, without duplicates; `columns` is then empty.
+    place : callable or None
+        Names a row where it came from: one of many files.
+    coded : mapping of column name to (positions, values)
+        Of columns of text that came coded: the different cells, and where each row's stands among them.
     """
 
     names: tuple[str, ...]
@@ -47,6 +51,8 @@ class Table:
     is_tosses: bool = False
     matrix: NDArray[Any] | None = None
     sparse: Any = None
+    place: Callable[[int], str] | None = None
+    coded: Mapping[str, tuple[NDArray[np.intp], list[Any]]] = field(default_factory=dict)
 
     @property
     def n_rows(self) -> int:
@@ -71,8 +77,14 @@ class Table:
         """All columns but these."""
         return self.select([name for name in self.names if name not in names])
 
+    def take(self, rows: NDArray[np.intp]) -> Table:
+        """Only these rows, without their places."""
+        return Table(self.names, tuple(column[rows] for column in self.columns), self.has_names)
+
     def where(self, row: int) -> str:
         """A row in words: its position, or for a file the line."""
+        if self.place is not None:
+            return self.place(row)
         if self.path is None:
             return f"row {row}"
         from emix.data.files import line_of_row
@@ -189,6 +201,35 @@ def _is_tosses(data: Any) -> bool:
         and max(len(row) for row in data) > 1
         and all(set(row.strip().upper()) <= {"H", "T"} for row in data)
     )
+
+
+def read_frame(batch: Any) -> Table:
+    """A table over an Arrow record batch; columns of numbers without a missing cell are not copied.
+
+    Raises
+    ------
+    DataError
+        A column holds dates or other objects.
+    """
+    import pyarrow as pa
+
+    columns: list[Cells] = []
+    coded = {}
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        if pa.types.is_floating(column.type) or (pa.types.is_integer(column.type) and not column.null_count):
+            columns.append(column.to_numpy(zero_copy_only=False))
+        elif pa.types.is_null(column.type):
+            columns.append(np.full(len(column), np.nan))
+        elif pa.types.is_dictionary(column.type) or pa.types.is_string(column.type):
+            column = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+            values = [*column.dictionary.to_pylist(), None]
+            positions = column.indices.fill_null(len(values) - 1).to_numpy(zero_copy_only=False).astype(np.intp)
+            columns.append(np.array(values, dtype=object)[positions])
+            coded[name] = (positions, values)
+        else:
+            series = nw.from_native(pa.chunked_array([column]), series_only=True).alias(name)
+            columns.append(_from_series(series))
+    return Table(tuple(batch.schema.names), tuple(columns), coded=coded)
 
 
 def _from_frame(frame: nw.DataFrame[Any]) -> Table:

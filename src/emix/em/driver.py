@@ -54,6 +54,20 @@ class EMResult:
         return _objective(self.model, self.expectation)
 
 
+@dataclass(frozen=True)
+class RunState:
+    """Where a run stands at a pass boundary: all that it needs to go on as if it had not stopped."""
+
+    model: Any
+    expectation: Expectation
+    history: list[Record]
+    n_maps: int
+    objective: float
+    is_monotone: bool
+    accelerator: Any
+    seconds: float
+
+
 def run_em(
     model: Model,
     source: Source,
@@ -61,8 +75,9 @@ def run_em(
     stop: StoppingRule,
     max_iter: int,
     accelerator: Accelerator | None = None,
-    resumed: EMResult | None = None,
+    resumed: EMResult | RunState | None = None,
     on_iteration: Callable[[Record, Any], None] | None = None,
+    keep: Callable[[RunState], None] | None = None,
 ) -> EMResult:
     """Apply the EM map until the rule stops or `max_iter` maps were applied.
 
@@ -78,10 +93,12 @@ def run_em(
         EM maps at most, leaps and those of `resumed` included.
     accelerator : Accelerator, optional
         Proposes leaps, where the model's statistics are a float array.
-    resumed : EMResult, optional
-        A run that ran out of iterations, to be continued as if it had not.
+    resumed : EMResult or RunState, optional
+        A run that ran out of iterations, or was stopped, to be continued as if it had not.
     on_iteration : callable, optional
         Is told of each record and the model that it belongs to.
+    keep : callable, optional
+        Is told the state at each pass boundary.
 
     Raises
     ------
@@ -95,7 +112,10 @@ def run_em(
         expectation = run.evaluate(model, None)
     else:
         model, expectation = resumed.model, resumed.expectation
+        accelerator = resumed.accelerator if isinstance(resumed, RunState) else accelerator
     while True:
+        if keep is not None:
+            keep(run.state(model, expectation, accelerator))
         reason = run.ending()
         if reason is not None:
             return EMResult(model, expectation, run.history, reason, run.is_monotone)
@@ -120,7 +140,7 @@ class _Run:
         stop: StoppingRule,
         max_iter: int,
         on_iteration: Callable[[Record, Any], None] | None,
-        resumed: EMResult | None,
+        resumed: EMResult | RunState | None,
     ) -> None:
         self.source, self.stop, self.max_iter, self.on_iteration = source, stop, max_iter, on_iteration
         self.history = [] if resumed is None else list(resumed.history)
@@ -128,6 +148,15 @@ class _Run:
         self.is_monotone = True if resumed is None else resumed.is_monotone
         self.objective = math.nan if resumed is None else _objective(resumed.model, resumed.expectation)
         self.began = time.perf_counter() - (self.history[-1].seconds if self.history else 0.0)
+        if isinstance(resumed, RunState):
+            self.n_maps, self.objective = resumed.n_maps, resumed.objective
+            self.began = time.perf_counter() - resumed.seconds
+
+    def state(self, model: Model, expectation: Expectation, accelerator: Any) -> RunState:
+        """Where the run stands."""
+        seconds = time.perf_counter() - self.began
+        own = (self.history, self.n_maps, self.objective, self.is_monotone)
+        return RunState(model, expectation, *own, accelerator, seconds)
 
     def ending(self) -> StopReason | None:
         """Why to stop here, if so."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from emix.block import Array
 from emix.centred import CentredMixture
-from emix.data.source import InMemorySource
+from emix.data.protocol import RowSource
 from emix.em.driver import EMResult
 from emix.families import Bernoulli, Categorical, Columns, Family
 from emix.kernels.reference import responsibilities
@@ -33,7 +33,7 @@ EQUAL = 0.01
 merging them. Components that differ by one standard error of one parameter would lose 1/2."""
 
 
-def advice(run: EMResult, starts: list[StartRecord], source: InMemorySource) -> list[str]:
+def advice(run: EMResult, starts: list[StartRecord], source: RowSource) -> list[str]:
     """Warnings, most serious first; empty where there is nothing to say."""
     model: Mixture = run.model
     S = run.expectation.statistics
@@ -57,7 +57,7 @@ def advice(run: EMResult, starts: list[StartRecord], source: InMemorySource) -> 
     return found
 
 
-def _unidentified(model: Mixture, source: InMemorySource) -> list[str]:
+def _unidentified(model: Mixture, source: RowSource) -> list[str]:
     """Items whose table has too few cells for the parameters, or too few that occur for those off the boundary.
 
     The log-likelihood depends on the parameters through the probabilities of the patterns alone (Goodman 1974).
@@ -103,7 +103,7 @@ def _n_inside(family: Family) -> int:
     return int(((p > BOUNDARY) & (p < 1 - BOUNDARY)).sum())
 
 
-def rows_of(model: Mixture, k: int, source: InMemorySource) -> str:
+def rows_of(model: Mixture, k: int, source: RowSource) -> str:
     """A sentence that names the rows, of those that count, that are most of a component; empty where none are."""
     shares = [responsibilities(model.log_joint(chunk))[0][k] for chunk in source.chunks]
     share = np.concatenate(shares)
@@ -166,7 +166,7 @@ def _equal(model: Mixture, S: Array) -> list[str]:
     return found
 
 
-def _collapsed(model: Mixture, S: Array, source: InMemorySource) -> list[str]:
+def _collapsed(model: Mixture, S: Array, source: RowSource) -> list[str]:
     """Components that are very narrow, and on few rows."""
     few = FEW_ROWS * (len(model.family.columns) + 1) * S[:, 0].sum() / source.n_rows
     ratio, names = model.family.narrowness()

@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from threading import Event
 from typing import Any
 from warnings import warn
@@ -13,18 +14,19 @@ from warnings import warn
 import numpy as np
 
 from emix.centred import CentredMixture, centred, plain
-from emix.data.knowledge import read_weights
-from emix.data.source import InMemorySource, plain_source
+from emix.data.protocol import RowSource
 from emix.data.sparse import SparseSource
-from emix.data.table import read_table
 from emix.em.acceleration import ACCELERATORS, Accelerator
-from emix.em.driver import EMResult, run_em
+from emix.em.checkpoint import Checkpoint
+from emix.em.driver import EMResult
 from emix.em.stopping import Aitken, StoppingRule, stopping_rule
 from emix.errors import ConvergenceWarning, FitError, ImpossibleRowError, ModelError
 from emix.families import Family
 from emix.fitting.advice import advice, rows_of
+from emix.fitting.checkpointing import check_path, open_checkpoint, run_kept
+from emix.fitting.opening import open_rows
 from emix.fitting.rows import Rows, sums_of_rows
-from emix.fitting.starting import Start, is_believed, with_held_of
+from emix.fitting.starting import Start, is_believed, is_seeded, with_held_of
 from emix.model import Mixture, Model
 from emix.results import FitResult, Record, StartRecord, StopReason
 from emix.threads import blas_limited, map_in_order
@@ -70,6 +72,7 @@ def fit(
     random_state: Any = None,
     accelerate: bool | str = True,
     on_iteration: OnIteration | None = None,
+    checkpoint: str | Path | None = None,
 ) -> FitResult:
     """Fit a latent-variable model by expectation maximization.
 
@@ -77,14 +80,16 @@ def fit(
     ----------
     model : Mixture, or any object with `expect` and `maximize`
         A specification such as `Mixture(Poisson(), 2)`, or a model with parameters, which is then the start.
-    data : array-like, data frame (pandas, polars, pyarrow), dict of columns, list of toss sequences, or a path
+    data : array-like, data frame (pandas, polars, pyarrow), dict of columns, list of toss sequences, path, or Scan
         One row per draw. NaN, null and None are missing. Or a sparse matrix of SciPy, for `Bernoulli`, `Poisson` and
-        `Multinomial`: what it does not store is 0.
+        `Multinomial`: what it does not store is 0. A folder, a glob or an `emix.scan(...)` may be larger than memory:
+        labels and weights are then columns of it.
     labels : array-like of shape (n,) or (n, K), optional
         Known components, as numbers 0..K-1 or names, -1 or missing where unknown; a list with a set of the allowed
-        numbers or names for some rows; or q >= 0, which multiplies p(z = k) for each row.
-    sample_weight : array-like of shape (n,), optional
-        Weight 3 equals the row three times; 0 leaves it out.
+        numbers or names for some rows; or q >= 0, which multiplies p(z = k) for each row. Or the name of
+        a column of the data.
+    sample_weight : array-like of shape (n,) or str, optional
+        As numbers or as the name of a column. Weight 3 equals the row three times; 0 leaves it out.
     start : Mixture, list of Mixture, array-like of shape (n,) or (n, K), or str, optional
         Parameters; several sets of them; labels or responsibilities for a first M-step; or how rows are seeded:
         'k-means++', 'random', 'ward' (hierarchical clustering), or 'short-runs' (`n_init` short runs of these kinds,
@@ -108,6 +113,10 @@ def fit(
         EM map. With stop='iterations' all maps are plain.
     on_iteration : callable, optional
         Called with a `Pass` (start, n_starts, record, model) after each pass.
+    checkpoint : path-like, optional
+        A file that keeps the state of the fit, written at pass boundaries, at most every five seconds. The same call
+        goes on from it after an interruption, to the same bits as if there had been none; where it is finished, its
+        result is returned. With `random_state=None` the seed that was drawn is kept in it.
 
     Returns
     -------
@@ -142,16 +151,20 @@ def fit(
         random_state=random_state,
         accelerate=accelerate,
     )
-    table = read_table(data, takes_sparse=isinstance(model, Mixture))
+    if checkpoint is not None:
+        check_path(checkpoint)
+    opened = open_rows(data, labels=labels, sample_weight=sample_weight, takes_sparse=isinstance(model, Mixture))
+    how = {"accelerate": accelerate, "random_state": random_state if isinstance(random_state, int) else None}
+    keeping = None if checkpoint is None else Keeping(checkpoint, {"start": start, **how})
     with blas_limited():
         if isinstance(model, Mixture):
-            weight = read_weights(sample_weight, n_rows=table.n_rows, table=table)
-            rows = Rows(table, labels=labels, weight=weight, n_jobs=settings.n_jobs)
-            result, _ = fit_rows(model, rows, settings, start=start, on_iteration=on_iteration)
+            rows = Rows(opened, n_jobs=settings.n_jobs)
+            result, _ = fit_rows(model, rows, settings, start=start, on_iteration=on_iteration, keeping=keeping)
         else:
-            source = plain_source(model, table, read_weights(sample_weight, n_rows=table.n_rows, table=table))
+            source = opened.source_for_any(model, settings.n_jobs)
+            kept, settings = _kept(keeping, model, source, settings)
             starts = [Start("given", one) for one in (start if isinstance(start, list | tuple) else [start or model])]
-            result = _fit_from(starts, source, source, settings, on_iteration)
+            result = _fit_from(starts, source, source, settings, on_iteration, kept)
     if result.stop_reason is StopReason.MAX_ITER:
         sentence = result.stop_reason.sentence
         warn(f"{sentence} after {result.n_iter} iterations. Raise max_iter, or tol.", ConvergenceWarning, stacklevel=2)
@@ -197,9 +210,35 @@ def make_settings(
     )
 
 
+@dataclass(frozen=True)
+class Keeping:
+    """Where the checkpoint of a fit is, and what tells it from those of other fits."""
+
+    path: str | Path
+    asked: dict[str, Any]
+
+
+def _kept(
+    keeping: Keeping | None, model: Any, source: RowSource, settings: Settings
+) -> tuple[Checkpoint | None, Settings]:
+    """The checkpoint, where there is to be one; and the settings with the seed that it holds, or will hold."""
+    if keeping is None:
+        return None, settings
+    own = {"stop": settings.rule, "max_iter": settings.max_iter, "n_init": settings.n_init}
+    kept = open_checkpoint(keeping.path, model, source, {**keeping.asked, **own})
+    kept.seed = settings.seed if kept.seed is None else kept.seed
+    return kept, replace(settings, seed=kept.seed)
+
+
 def fit_rows(
-    model: Mixture, rows: Rows, settings: Settings, *, start: Any = None, on_iteration: OnIteration | None = None
-) -> tuple[FitResult, InMemorySource]:
+    model: Mixture,
+    rows: Rows,
+    settings: Settings,
+    *,
+    start: Any = None,
+    on_iteration: OnIteration | None = None,
+    keeping: Keeping | None = None,
+) -> tuple[FitResult, RowSource]:
     """`fit` on rows that several models may share, and these as its passes read them.
 
     BLAS has been limited, and nothing is warned of.
@@ -212,28 +251,38 @@ def fit_rows(
     model = _with_binding_of(with_held_of(model, start), start)
     if model.family.support.needs_values:
         LOGGER.info("%s asks SciPy for each row at each pass: this is slower than the other families.", model.family)
+    kept = None
+    if keeping is not None:
+        source = rows.read(model, is_drawn=is_seeded(model, start))[1]
+        kept, settings = _kept(keeping, model, source, settings)
+        if kept is not None and kept.result is not None:
+            return kept.result, source
     model, source, starts, sample = rows.begun(model, start, n_init=settings.n_init, seed=settings.seed)
     for one in starts:
         if one.model is not None and model.has_prior:
             one.model.check_start()
     if isinstance(source, SparseSource):  # a sample lacks many columns: what it leads to forbids the other rows
         sample = source
-    return _fit_from(starts, source, sample, settings, on_iteration), source
+    return _fit_from(starts, source, sample, settings, on_iteration, kept), source
 
 
 def _fit_from(
     starts: list[Start],
-    source: InMemorySource,
-    sample: InMemorySource,
+    source: RowSource,
+    sample: RowSource,
     settings: Settings,
     on_iteration: OnIteration | None,
+    kept: Checkpoint | None,
 ) -> FitResult:
     try:
-        runs = _run(starts, source, sample, settings, on_iteration)
+        runs = _run(starts, source, sample, settings, on_iteration, kept)
     except ImpossibleRowError as error:
         row = error.row if source.rows is None else int(source.rows[error.row])
         raise ImpossibleRowError.at(row, source.where(row)) from error
-    return _result(starts, runs, source, settings.seed)
+    result = _result(starts, runs, source, settings.seed)
+    if kept is not None:
+        kept.finish(result)
+    return result
 
 
 def _with_binding_of(model: Mixture, start: Any) -> Mixture:
@@ -246,22 +295,21 @@ def _with_binding_of(model: Mixture, start: Any) -> Mixture:
 
 def _run(
     starts: list[Start],
-    source: InMemorySource,
-    sample: InMemorySource,
+    source: RowSource,
+    sample: RowSource,
     settings: Settings,
     on_iteration: OnIteration | None,
+    kept: Checkpoint | None = None,
 ) -> list[EMResult | None]:
     """Run each start to its end; short runs first where the starts ask for them. None for a start that failed.
 
     Short runs see the sample alone where the data are larger, and only the best of them then sees everything.
     """
     rule, max_iter, is_sampled = settings.rule, settings.max_iter, sample is not source
-    side_by_side, is_over = min(settings.n_jobs, len(starts)), Event()
+    side_by_side, is_over = (1 if source.is_streamed else min(settings.n_jobs, len(starts))), Event()
     sample, alone = sample.with_jobs(1), source.with_jobs(1)
 
-    def run(
-        index: int, limit: int, before: EMResult | None = None, rows: InMemorySource | None = None
-    ) -> EMResult | None:
+    def run(index: int, limit: int, before: EMResult | None = None, rows: RowSource | None = None) -> EMResult | None:
         model = starts[index].model if before is None else before.model
         if model is None:
             return None
@@ -276,20 +324,22 @@ def _run(
 
         accelerator = None if settings.accelerator is None else settings.accelerator()
         options: dict[str, Any] = {"stop": rule, "max_iter": limit, "accelerator": accelerator, "on_iteration": tell}
+        key = f"start {index}, {limit} iterations of {'a sample' if rows is sample and is_sampled else 'all rows'}"
         try:
-            done = run_em(model, rows, resumed=resumed, **options)
+            done = run_kept(kept, key, model, rows, resumed=resumed, **options)
         except ImpossibleRowError:
             if not is_sampled or rows is sample or not isinstance(model, Mixture):
                 raise
-            done = run_em(_spread(model, sample, rows), rows, **options)
+            done = run_kept(kept, f"{key}, spread", _spread(model, sample, rows), rows, **options)
         if not _needs_centring(done, rows, rule):
             if done.collapsed >= 0:
                 done = replace(done, message=f"{done.message} {rows_of(done.model, done.collapsed, rows)}")
             return done
-        return run_em(centred(done.model), rows, stop=rule, max_iter=limit, on_iteration=tell)
+        options["accelerator"] = None
+        return run_kept(kept, f"{key}, centred", centred(done.model), rows, **options)
 
     def run_all(
-        indices: Sequence[int], limit: int, before: dict[int, EMResult], rows: InMemorySource | None = None
+        indices: Sequence[int], limit: int, before: dict[int, EMResult], rows: RowSource | None = None
     ) -> list[EMResult | None]:
         if len(indices) == 1 and rows is None:  # alone: its chunks side by side instead
             rows = source
@@ -321,14 +371,14 @@ def _run(
     return runs
 
 
-def _spread(model: Mixture, sample: InMemorySource, source: InMemorySource) -> Mixture:
+def _spread(model: Mixture, sample: RowSource, source: RowSource) -> Mixture:
     """A model from a sample that knows nothing of what is rare, with a small share of all rows in each component."""
     S = sample.sum_over_chunks(model.expect).statistics
     sums = sums_of_rows(model, source)
     return model.maximize(S + SPREAD * S[:, :1] * sums / sums[0])
 
 
-def _needs_centring(run: EMResult, source: InMemorySource, rule: StoppingRule) -> bool:
+def _needs_centring(run: EMResult, source: RowSource, rule: StoppingRule) -> bool:
     """The guard of the pivoted sums: rounding above a tenth of the tolerance, or a collapse that rests on many rows.
 
     A component of many rows that is narrow beside the distance to the others is no collapse, only out of reach of
@@ -351,7 +401,7 @@ def _has_ended(run: EMResult | None) -> bool:
     return run is not None and run.stop_reason not in (StopReason.DEGENERATE, StopReason.SHORT_RUN)
 
 
-def _result(starts: list[Start], runs: list[EMResult | None], source: InMemorySource, seed: int) -> FitResult:
+def _result(starts: list[Start], runs: list[EMResult | None], source: RowSource, seed: int) -> FitResult:
     records = []
     for i, (start, run) in enumerate(zip(starts, runs, strict=True)):
         if run is None:
@@ -371,7 +421,7 @@ def _result(starts: list[Start], runs: list[EMResult | None], source: InMemorySo
         best.log_likelihood,
         best.history,
         best.stop_reason,
-        total_weight=float(source.weight.sum()),
+        total_weight=source.total_weight,
         log_map=best.expectation.log_map,
         expected_counts=best.expectation.statistics[:, 0].copy() if is_mixture else None,
         starts=records,

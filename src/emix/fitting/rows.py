@@ -1,4 +1,4 @@
-"""A table that is read and checked once for all models that are fitted to it."""
+"""Rows that are read and checked once for all models that are fitted to it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from typing import Any, TypeVar
 import numpy as np
 
 from emix.block import Array, Chunk, Expectation
-from emix.data.knowledge import read_labels
-from emix.data.source import InMemorySource, make_source
-from emix.data.sparse import make_sparse_source
-from emix.data.table import Table
+from emix.data.protocol import RowSource
+from emix.data.source import InMemorySource
 from emix.em.starts import SAMPLE_ROWS
 from emix.errors import DataError, EmixError, ModelError
 from emix.families import Columns, Family
+from emix.fitting.opening import OpenRows
 from emix.fitting.starting import Seeding, Start, is_seeded, make_starts
 from emix.model import Mixture
 
@@ -24,22 +23,18 @@ T = TypeVar("T")
 
 
 class Rows:
-    """The rows of a table with what is known of them, for one model or for many, in one thread or in several.
+    """Rows with what is known of them, for one model or for many, in one thread or in several.
 
     Parameters
     ----------
-    table : Table
-        The columns.
-    labels : optional
-        As in `fit`.
-    weight : ndarray of shape (n,), optional
-        Row weights.
+    opened : OpenRows
+        A table or a scan, with labels and weights.
     n_jobs : int
         Threads for reading and for the passes of a model that is fitted alone.
     """
 
-    def __init__(self, table: Table, *, labels: Any = None, weight: Array | None = None, n_jobs: int = 1) -> None:
-        self.table, self.labels, self.weight, self.n_jobs = table, labels, weight, n_jobs
+    def __init__(self, opened: OpenRows, *, n_jobs: int = 1) -> None:
+        self.opened, self.n_jobs = opened, n_jobs
         self._made: dict[Hashable, Any] = {}
         self._lock = RLock()
 
@@ -64,58 +59,62 @@ class Rows:
         binding = self._once(key, lambda: self.begun(model, None, n_init=1, seed=0)[0].family.binding)
         return replace(model, family=replace(model.family, binding=binding))
 
-    def begun(
-        self, model: Mixture, start: Any, *, n_init: int, seed: int
-    ) -> tuple[Mixture, InMemorySource, list[Start], InMemorySource]:
-        """The model bound to the rows that count, these rows, its starts, and the rows that short runs see.
+    def read(self, model: Mixture, *, is_drawn: bool) -> tuple[Mixture, RowSource, Hashable]:
+        """The rows that count for the model, checked; the model with the names that labels gave; and their key.
 
-        Where starts are drawn from the rows, there must be as many distinct ones as components.
+        Where starts are drawn from the rows (`is_drawn`), there must be as many distinct ones as components.
 
         Raises
         ------
         DataError
             Whatever is wrong with the data, or fewer distinct rows than components.
+        """
+        K, opened, names = model.latent_size, self.opened, model.component_names
+        known = self._once(("labels", K, names), lambda: opened.knowledge(K, names)) if opened.has_labels else None
+        family, binding = model.family, model.family.binding
+        key = (family.row_key, None if binding is None else id(binding), (K, names) if opened.has_labels else None)
+        if binding is not None:
+            self._once(("binding", id(binding)), lambda: binding)  # its id is its own as long as it lives
+        rows: RowSource = self._once(("rows", key), lambda: opened.source(model, known, self.n_jobs))
+        rows = rows.for_components(K)
+        if rows.component_names is not None:
+            model = replace(model, component_names=rows.component_names)
+        if is_drawn and not (rows.knowledge is not None and rows.knowledge.is_everything):
+            n_distinct = self._once(("distinct", key, K), lambda: rows.n_distinct(K))
+            if n_distinct < K:
+                raise DataError.too_few_distinct(n_distinct=n_distinct, n_rows=rows.n_rows, n_components=K)
+        return model, rows, key
+
+    def begun(
+        self, model: Mixture, start: Any, *, n_init: int, seed: int
+    ) -> tuple[Mixture, RowSource, list[Start], RowSource]:
+        """The model bound to the rows that count, these rows, its starts, and the rows that short runs see.
+
+        Raises
+        ------
+        DataError
+            As `read` does.
         ModelError
             The start, or a prior, is none that the model can have.
         """
         K, draws = model.latent_size, is_seeded(model, start)
-        known = None
-        if self.labels is not None:
-            n_rows, table = self.table.n_rows, self.table
-            names = model.component_names
-            known = self._once(
-                ("labels", K, names),
-                lambda: read_labels(self.labels, n_components=K, n_rows=n_rows, table=table, names=names),
-            )
-            if known.names is not None:
-                model = replace(model, component_names=known.names)
-        family, binding = model.family, model.family.binding
-        key = (family.row_key, None if binding is None else id(binding), None if known is None else K)
-        if binding is not None:
-            self._once(("binding", id(binding)), lambda: binding)  # its id is its own as long as it lives
-        read = make_source if self.table.sparse is None else make_sparse_source
-        rows = self._once(
-            ("rows", key),
-            lambda: read(
-                self.table, family, n_components=K, knowledge=known, sample_weight=self.weight, n_jobs=self.n_jobs
-            ),
-        ).for_components(K)
-        if draws and not (rows.knowledge is not None and rows.knowledge.is_everything):
-            n_distinct = self._once(("distinct", key, K), lambda: rows.n_distinct(K))
-            if n_distinct < K:
-                raise DataError.too_few_distinct(n_distinct=n_distinct, n_rows=rows.n_rows, n_components=K)
+        model, rows, key = self.read(model, is_drawn=draws)
         model = model.bind(rows.schema, rows.summary)
         bound = model.family
-        source = self._once(("source", key), lambda: rows.collapsed().prepared_for(bound)).for_components(K)
+        source: RowSource = self._once(("source", key), lambda: rows.collapsed().prepared_for(bound))
+        source = source.for_components(K)
         model = _with_prior(model, source)
-        sample = self._once(("sample", key, seed), lambda: source.sample(SAMPLE_ROWS, seed)) if draws else source
+        sample: RowSource = source
+        if draws:
+            sample = self._once(("sample", key, seed), lambda: source.sample(SAMPLE_ROWS, seed))
         sample = source if sample.n_rows == source.n_rows else sample.for_components(K)
 
         def seeding() -> Seeding:
-            return self._once(("seeding", key, seed), lambda: Seeding.of(sample, bound))
+            assert isinstance(sample, InMemorySource)
+            drawn = sample
+            return self._once(("seeding", key, seed), lambda: Seeding.of(drawn, bound))
 
-        table = self.table
-        starts = make_starts(model, rows, sample, table, start, n_init=n_init, seed=seed, seeding=seeding)
+        starts = make_starts(model, rows, sample, self.opened, start, n_init=n_init, seed=seed, seeding=seeding)
         return model, source, starts, sample
 
 
@@ -124,7 +123,7 @@ def _has_levels(family: Family) -> bool:
     return any(part.support.is_categorical for part in parts)
 
 
-def _with_prior(model: Mixture, source: InMemorySource) -> Mixture:
+def _with_prior(model: Mixture, source: RowSource) -> Mixture:
     """With what the model's prior is made of, where it has one."""
     if not model.prior_rows:
         return model
@@ -134,7 +133,7 @@ def _with_prior(model: Mixture, source: InMemorySource) -> Mixture:
     return model.with_prior_of(sums_of_rows(model, source))
 
 
-def sums_of_rows(model: Mixture, source: InMemorySource) -> Array:
+def sums_of_rows(model: Mixture, source: RowSource) -> Array:
     """(1 + D,) statistics of all rows, weighted, whatever their component."""
 
     def summed(chunk: Chunk) -> Expectation:

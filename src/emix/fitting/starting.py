@@ -10,12 +10,14 @@ import numpy as np
 
 from emix.block import Array, updated
 from emix.data.knowledge import read_labels
+from emix.data.protocol import RowSource
 from emix.data.source import InMemorySource
 from emix.data.sparse import SparseSource
 from emix.data.table import Table
 from emix.em.starts import BLUR, METHODS, Pool, distinct_rows, model_from_responsibilities, seeded_responsibilities
 from emix.errors import DataError, DegenerateError, ModelError
 from emix.families import Family
+from emix.fitting.opening import OpenRows
 from emix.model import Mixture
 
 MANY_ROWS = 10
@@ -68,9 +70,9 @@ def is_seeded(model: Mixture, start: Any) -> bool:
 
 def make_starts(
     model: Mixture,
-    rows: InMemorySource,
-    sample: InMemorySource,
-    table: Table,
+    rows: RowSource,
+    sample: RowSource,
+    opened: OpenRows,
     start: Any,
     *,
     n_init: int,
@@ -93,18 +95,19 @@ def make_starts(
     if isinstance(start, list | tuple) and len(start) > 0 and all(isinstance(one, Mixture) for one in start):
         return [Start("given", _with_parameters(model, one)) for one in start]
     if not isinstance(start, str):
-        return [_from_array(model, rows, table, start)]
+        return [_from_array(model, rows, opened.table, start)]
     if start not in METHODS:
         raise ModelError.choice(what="start", found=start, available=METHODS)
     is_certain = rows.knowledge is not None and rows.knowledge.is_everything
     n_starts = 1 if model.n_components == 1 or is_certain or start == "ward" else n_init
+    assert isinstance(sample, InMemorySource)  # of seeded starts
     drawn = seeding()
     return [_seeded(model, rows, sample, drawn, start, index, seed) for index in range(n_starts)]
 
 
 def _seeded(
     model: Mixture,
-    all_rows: InMemorySource,
+    all_rows: RowSource,
     source: InMemorySource,
     seeding: Seeding,
     method: str,
@@ -155,9 +158,9 @@ def _attempt(
     return Start(label, replace(started, family=family), is_short=is_short)
 
 
-def is_believed(weight: float, source: InMemorySource) -> bool:
+def is_believed(weight: float, source: RowSource) -> bool:
     """Whether a component of this weight rests on enough rows for its narrowness to be believed."""
-    average = float(source.weight.sum()) / source.n_rows
+    average = source.total_weight / source.n_rows
     return weight >= MANY_ROWS * (len(source.schema.names) + 1) * average
 
 
@@ -199,13 +202,14 @@ def with_held_of(model: Mixture, start: Any) -> Mixture:
     return replace(model, family=model.family.holding(first.family), mixing_proportions=held)
 
 
-def _from_array(model: Mixture, source: InMemorySource, table: Table, start: Any) -> Start:
+def _from_array(model: Mixture, source: RowSource, table: Table, start: Any) -> Start:
     """Labels (n,) or responsibilities (n, K) and the M-step on them."""
     K = model.latent_size
     try:
         known = read_labels(start, n_components=K, n_rows=table.n_rows, table=table)
     except DataError as error:
         raise DataError.in_start(error) from error
+    assert isinstance(source, InMemorySource)  # of a table
     if source.rows is not None:
         known = known.take(source.rows)
     if known.q is not None:

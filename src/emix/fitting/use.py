@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,14 +12,16 @@ from numpy.typing import NDArray
 from emix.block import Array, Chunk, Expectation, Schema, as_cells
 from emix.centred import well_conditioned
 from emix.data.knowledge import read_labels, read_weights
+from emix.data.scan import Scan
 from emix.data.source import InMemorySource, make_source, says_nothing
 from emix.data.sparse import log_base_of, make_sparse_source
 from emix.data.summary import summarize
-from emix.data.table import read_table
-from emix.errors import ImpossibleRowError, ModelError
+from emix.data.table import Table
+from emix.errors import DataError, ImpossibleRowError, ModelError
 from emix.families import Categorical, Columns, Family
 from emix.families.columns import Part
 from emix.fitting.fit import draw_seed, whole_number
+from emix.fitting.opening import open_data
 from emix.kernels import reference
 from emix.model import Mixture
 
@@ -102,7 +105,9 @@ def score_samples(model: Mixture, data: Any) -> Array:
     DataError
         The data cannot be.
     """
-    model, source = prepared(model, data, takes_sparse=True)
+    if isinstance(rows := open_data(data, takes_sparse=True), Scan):
+        return np.concatenate([score_samples(model, table) for table in tables_of(model, rows)])
+    model, source = prepared(model, rows, takes_sparse=True)
     scores = [
         reference.log_evidence(model.log_joint(chunk)) + log_base_of(chunk, model.family) for chunk in source.chunks
     ]
@@ -117,7 +122,11 @@ def responsibilities(model: Mixture, data: Any, *, labels: Any = None) -> Array:
     DataError
         The data cannot be.
     """
-    model, source = prepared(model, data, labels=labels, takes_sparse=True)
+    if isinstance(rows := open_data(data, takes_sparse=True), Scan):
+        if labels is not None:
+            raise DataError.needs_memory("a prediction with labels")
+        return np.concatenate([responsibilities(model, table) for table in tables_of(model, rows)])
+    model, source = prepared(model, rows, labels=labels, takes_sparse=True)
     return np.concatenate([_responsibilities(model, chunk) for chunk in source.chunks])
 
 
@@ -262,7 +271,9 @@ def prepared(
     """Read rows for a model with parameters, and bind it to them where no fit has."""
     if not model.is_fitted:
         raise ModelError.not_fitted("This mixture")
-    table = read_table(data, takes_sparse=takes_sparse)
+    table = open_data(data, takes_sparse=takes_sparse)
+    if isinstance(table, Scan):
+        raise DataError.needs_memory("a look at every row")
     K = model.latent_size
     weight = read_weights(sample_weight, n_rows=table.n_rows, table=table)
     known, names = None, model.component_names
@@ -275,6 +286,13 @@ def prepared(
     elif model.family.support.needs_values:
         model = replace(model, family=model.family.with_values(source.summary))
     return well_conditioned(model), source
+
+
+def tables_of(model: Mixture, rows: Scan) -> Iterator[Table]:
+    """The rows of a scan, batch by batch, with the columns that the model reads."""
+    binding = model.family.binding
+    names = rows.names if binding is None or not set(binding.names) <= set(rows.names) else binding.names
+    return (batch.table for batch in rows.batches(names))
 
 
 def _log_prob(model: Mixture, chunk: Chunk) -> Array:

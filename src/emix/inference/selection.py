@@ -15,9 +15,9 @@ from scipy.special import xlogy
 from emix.block import Array
 from emix.centred import well_conditioned
 from emix.data.auto import assume
-from emix.data.knowledge import read_weights
-from emix.data.source import InMemorySource
-from emix.data.table import Table, read_table
+from emix.data.protocol import RowSource
+from emix.data.scan import Scan
+from emix.data.table import Table
 from emix.em.starts import METHODS
 from emix.em.stopping import StoppingRule
 from emix.errors import DataError, EmixError, FitError, ModelError
@@ -25,6 +25,7 @@ from emix.families import Family, MultivariateNormal, StudentT, parse
 from emix.families.structures import structure
 from emix.fitting import Pass, score_samples
 from emix.fitting.fit import Settings, fit_rows, make_settings, whole_number
+from emix.fitting.opening import open_rows
 from emix.fitting.rows import Rows
 from emix.inference.candidates import CRITERIA, Candidate, Selection, pointed_out
 from emix.kernels import dispatch
@@ -42,6 +43,9 @@ WORSE = 1e-4
 """Nats by which a structure may fall below a simpler one that it contains before it is fitted from that one."""
 FAILURES = (EmixError, ArithmeticError, ValueError, MemoryError)
 """What ends a candidate and not the others."""
+
+LOOKED_AT = 10_000
+"""Rows of a scan from which families are chosen."""
 
 
 @dataclass(frozen=True)
@@ -153,15 +157,16 @@ def select(
         raise ModelError.choice(what="start", found=start, available=STARTS)
     if out is not None:
         check_writable(out)
-    table = read_table(data, takes_sparse=True)
-    weight = read_weights(sample_weight, n_rows=table.n_rows, table=table)
-    models = _models(table, n_components, family, weight, fixed=frozenset(fixed), noise=noise, prior_rows=prior_rows)
+    opened = open_rows(data, labels=labels, sample_weight=sample_weight, takes_sparse=True)
+    some = opened.data.head(LOOKED_AT) if isinstance(opened.data, Scan) else opened.data
+    own = {"fixed": frozenset(fixed), "noise": noise, "prior_rows": prior_rows}
+    models = _models(some, n_components, family, opened.weight, **own)
     jobs = -1 if n_jobs is None else n_jobs
     settings = make_settings(
         stop=stop, tol=tol, max_iter=max_iter, n_init=n_init, n_jobs=jobs, random_state=random_state
     )
-    folds = [] if cross_validate is None else _folds(table.n_rows, cross_validate, settings.seed)
-    rows = Rows(table, labels=labels, weight=weight, n_jobs=settings.n_jobs)
+    folds = [] if cross_validate is None else _folds(opened.table.n_rows, cross_validate, settings.seed)
+    rows = Rows(opened, n_jobs=settings.n_jobs)
     work = _Work(models, rows, settings, start, folds, on_progress)
     is_complete = work.done()
     chosen = Selection(tuple(work.candidates), criterion, is_complete)
@@ -244,16 +249,19 @@ class _Work:
         self.failures: list[Exception] = []
         self.side_by_side = min(settings.n_jobs, len(models)) if self._is_large() else 1
         self.settings = replace(settings, n_jobs=max(1, settings.n_jobs // self.side_by_side))
-        weight = rows.weight if rows.weight is not None else np.ones(rows.table.n_rows)
-        self.weight = weight
-        self.training = [Rows(rows.table, labels=rows.labels, weight=weight * (1 - fold)) for fold in folds]
+        opened = rows.opened
+        n_rows = opened.table.n_rows if folds else 0  # which a scan does not tell
+        self.weight = np.ones(n_rows) if opened.weight is None else opened.weight
+        self.training = [Rows(replace(opened, weight=self.weight * (1 - fold))) for fold in folds]
         self._is_over, self._lock, self._n_finished = Event(), Lock(), 0
 
     def _is_large(self) -> bool:
         """Whether a pass is long enough for threads: in short ones the interpreter's lock is held nearly throughout."""
-        table = self.rows.table
+        data = self.rows.opened.data
+        if isinstance(data, Scan):
+            return False  # the rows are read anew for each model, and its chunks summed side by side
         K = float(np.mean([one.latent_size for one in self.models]))
-        return table.n_rows * K * len(table.names) >= dispatch.COMPILE_FROM
+        return bool(data.n_rows * K * len(data.names) >= dispatch.COMPILE_FROM)
 
     def done(self) -> bool:
         """Fit all; False where an interrupt came."""
@@ -283,7 +291,7 @@ class _Work:
         if self._is_over.is_set():  # an interrupt, met in another thread: this one ends at its next pass
             raise KeyboardInterrupt
 
-    def _fitted(self, model: Mixture, rows: Rows, start: Any) -> tuple[FitResult, InMemorySource]:
+    def _fitted(self, model: Mixture, rows: Rows, start: Any) -> tuple[FitResult, RowSource]:
         return fit_rows(model, rows, self.settings, start=start, on_iteration=self._tell)
 
     def _fit(self, i: int) -> None:
@@ -349,7 +357,7 @@ class _Work:
                 for fold, rows in zip(self.folds, self.training, strict=True):
                     model = self.rows.with_levels(self.models[i])
                     result, _ = self._fitted(model, rows, self._seeds)
-                    scores, weight = score_samples(result.model, self.rows.table), self.weight * fold
+                    scores, weight = score_samples(result.model, self.rows.opened.table), self.weight * fold
                     total += float(weight[weight > 0] @ scores[weight > 0])
                 found = replace(found, cross_validated=total)
             except FAILURES as error:
@@ -365,7 +373,7 @@ def _said(error: Exception) -> str:
     return str(error) if isinstance(error, EmixError) else f"{type(error).__name__}: {error}"
 
 
-def _entropy(model: Mixture, source: InMemorySource) -> float:
+def _entropy(model: Mixture, source: RowSource) -> float:
     """The entropy R2 of the rows' components."""
     if model.latent_size == 1:
         return 1.0
@@ -373,7 +381,7 @@ def _entropy(model: Mixture, source: InMemorySource) -> float:
     for chunk in source.chunks:
         resp = responsibilities(conditioned.log_joint(chunk))[0]
         total -= float(chunk.weight @ xlogy(resp, resp).sum(axis=0))
-    return 1.0 - total / (float(source.weight.sum()) * float(np.log(model.latent_size)))
+    return 1.0 - total / (source.total_weight * float(np.log(model.latent_size)))
 
 
 # -- structures that contain each other --------------------------------------------------------------------------------
