@@ -313,7 +313,7 @@ class Family(ABC):
 
     def log_prior(self) -> float:
         """Log density of the parameters under the prior, in nats, up to a constant; 0 without one."""
-        return 0.0
+        return float(self.log_prior_of_components().sum())
 
     @abstractmethod
     def _maximize(self, expected: Array) -> Self:
@@ -368,6 +368,21 @@ class Family(ABC):
         raise ModelError.argument(name="family", requirement="one that can be centred", found=self.name)
 
     # -- unconstrained coordinates, for standard errors ---------------------------------------------------------------
+
+    def fisher_coefficients(self) -> Array | None:
+        """(K, D) coefficients c with the gradient of log p(row given k) = that of c[k] . what the row adds to the sums.
+
+        Fisher's identity: exact where the sums are taken at the very parameters. None where no sums tell the gradient.
+        """
+        return self.coefficients()
+
+    def log_prior_of_components(self) -> Array:
+        """(K,) what each component adds to `log_prior`."""
+        return np.zeros(self.n_components or 0)
+
+    def at_bound(self) -> dict[str, NDArray[np.bool_]]:
+        """Parameter name -> which components' estimates lie at a finite bound, (K,) or (K, d): there is no slope."""
+        return {}
 
     def to_vector(self) -> Array:
         """All free parameters in unconstrained coordinates: log, logit, stick-breaking logits, log-Cholesky."""

@@ -355,8 +355,7 @@ class MultivariateNormal(Family):
     def _structured(self, W: Array, count: Array, scale: Array) -> Array:
         """Scatter per row (K, d, d) -> covariances of the structure, both in units of `scale`."""
         chosen, is_alive, previous = self._structure, count > 0, self.covariance
-        # what is not free of scale is meant in the units of x; all columns together may be scaled
-        unit = scale if chosen.is_scale_free else np.full(len(scale), np.exp(np.log(scale).mean()))
+        unit, least = self._floor(scale)
         ratio = np.outer(scale / unit, scale / unit)
         own = previous is not None and (is_alive.all() or chosen.name in APART)
         start = None if previous is None else previous[is_alive] / np.outer(unit, unit)
@@ -379,7 +378,6 @@ class MultivariateNormal(Family):
                 raise self._least_of(C / ratio, count)
         if self.variance_floor:
             values, vectors = np.linalg.eigh(C[is_alive])
-            least = self.variance_floor * (1.0 if chosen.is_scale_free else diagonals(ratio).mean())
             values = np.maximum(values, least)[:, None, :]
             C[is_alive] = symmetric((vectors * values) @ vectors.transpose(0, 2, 1))
         if self.added_variance:
@@ -401,10 +399,23 @@ class MultivariateNormal(Family):
         joined, mean, W = prior.joined(self._structure.name, count, mean, W * units * count[:, None, None])
         return prior, joined, mean, W / units / joined[:, None, None]
 
-    def log_prior(self) -> float:
+    def log_prior_of_components(self) -> Array:
         if self.prior is None or self.prior.scale is None:
-            return 0.0
-        return self.prior.log_density(self._structure.name, self.mean, self.covariance)
+            return super().log_prior_of_components()
+        return self.prior.log_densities(self._structure.name, self.mean, self.covariance)
+
+    def at_bound(self) -> dict[str, NDArray[np.bool_]]:
+        if not self.variance_floor:
+            return {}
+        unit, least = self._floor(self._about(self.mean.shape[1])[1])
+        smallest = np.linalg.eigvalsh(self.covariance / np.outer(unit, unit))[:, 0]
+        return {"covariance": np.asarray(smallest <= least * (1 + 1e-6))}
+
+    def _floor(self, scale: Array) -> tuple[Array, float]:
+        """Units (d,) that the structure may be looked at in, and the least variance in these."""
+        # what is not free of scale is meant in the units of x; all columns together may be scaled
+        unit = scale if self._structure.is_scale_free else np.full(len(scale), np.exp(np.log(scale).mean()))
+        return unit, self.variance_floor * float(((scale / unit) ** 2).mean())
 
     @property
     def _least_pivot(self) -> float:

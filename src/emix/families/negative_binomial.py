@@ -180,6 +180,12 @@ class NegativeBinomial(Family):
         found = size_beside(np.where(tells, mean, 1.0), table, least, most)
         return np.where(tells, found, most if previous is None else previous)
 
+    def at_bound(self) -> dict[str, NDArray[np.bool_]]:
+        largest = np.array([max(float(values[-1]), 1.0) for values in self.values()])
+        size = by_column(self.size)
+        found = (size >= MOST * largest * (1 - 1e-9)) | (size <= LEAST * (1 + 1e-9))
+        return {"size": found if self.size.ndim > 1 else found[:, 0]}
+
     # -- the rest ----------------------------------------------------------------------------------------------------
 
     def sample(self, labels: NDArray[np.intp], rng: np.random.Generator, given: Array | None = None) -> Array:

@@ -187,6 +187,17 @@ class StudentT(Family):
             name="family", requirement="one whose log-density is linear in its statistics", found=self.name
         )
 
+    def fisher_coefficients(self) -> Array:
+        """Those of the row and its own weight u together: a normal given u, and the Gamma of u."""
+        own, a = self._normal.coefficients(), self.degrees_of_freedom[:, None] / 2
+        half_log_det = self._whitened[1][:, None]
+        at_mean = own[:, -1:] + half_log_det  # -m' P m / 2, up to a constant
+        return np.concatenate([own[:, :-1], at_mean - a, a, a * np.log(a) - gammaln(a) - half_log_det], axis=1)
+
+    def at_bound(self) -> dict[str, NDArray[np.bool_]]:
+        v = self.degrees_of_freedom
+        return {"degrees_of_freedom": np.asarray((v >= MOST * (1 - 1e-9)) | (v <= LEAST * (1 + 1e-9)))}
+
     # -- the M-step --------------------------------------------------------------------------------------------------
 
     @property

@@ -4,10 +4,13 @@ from emix.inference.conditional import condition, interval_probability, marginal
 from emix.inference.frames import responsibilities_frame, to_frame
 from emix.inference.separation import Merging, merge_components, separation
 from emix.inference.tables import TableFit, bivariate_residuals, table_fit
+from emix.inference.uncertainty import Estimate, Uncertainty, standard_errors
 
 __all__ = [
+    "Estimate",
     "Merging",
     "TableFit",
+    "Uncertainty",
     "bivariate_residuals",
     "condition",
     "interval_probability",
@@ -16,6 +19,7 @@ __all__ = [
     "predict_given",
     "responsibilities_frame",
     "separation",
+    "standard_errors",
     "table_fit",
     "to_frame",
 ]
