@@ -62,8 +62,10 @@ if TYPE_CHECKING:
         score_samples,
     )
     from emix.inference import (
+        Estimate,
         Merging,
         TableFit,
+        Uncertainty,
         bivariate_residuals,
         condition,
         interval_probability,
@@ -72,6 +74,7 @@ if TYPE_CHECKING:
         predict_given,
         responsibilities_frame,
         separation,
+        standard_errors,
         table_fit,
         to_frame,
     )
@@ -103,8 +106,8 @@ _HOMES = {
     ),
     "emix.fitting": "EStep e_step fit impute predict responsibilities sample score_samples",
     "emix.inference": (
-        "Merging TableFit bivariate_residuals condition interval_probability marginal merge_components "
-        "predict_given responsibilities_frame separation table_fit to_frame "
+        "Estimate Merging TableFit Uncertainty bivariate_residuals condition interval_probability marginal "
+        "merge_components predict_given responsibilities_frame separation standard_errors table_fit to_frame "
     ),
     "emix.model": "Mixture",
     "emix.persistence": "load save",
@@ -142,6 +145,7 @@ __all__ = [
     "EStep",
     "EmixError",
     "EmixWarning",
+    "Estimate",
     "Expectation",
     "Exponential",
     "FactorAnalytic",
@@ -168,6 +172,7 @@ __all__ = [
     "StudentT",
     "TableFit",
     "TruncatedPoisson",
+    "Uncertainty",
     "VonMises",
     "ZeroInflatedPoisson",
     "bivariate_residuals",
@@ -187,6 +192,7 @@ __all__ = [
     "save",
     "score_samples",
     "separation",
+    "standard_errors",
     "table_fit",
     "to_frame",
 ]

@@ -311,6 +311,13 @@ class Family(ABC):
         values: dict[str, Any] = {n: np.concatenate([getattr(part, n) for part in fitted]) for n in self.spaces}
         return replace(self, **values)
 
+    def maximize_groups(self, expected: Array, n_groups: int) -> Self:
+        """The M-step of several mixtures at once, whose components lie one mixture after another: (G K, D).
+
+        A family whose components share anything overrides this: mixtures share nothing.
+        """
+        return self.maximize(expected)
+
     def log_prior(self) -> float:
         """Log density of the parameters under the prior, in nats, up to a constant; 0 without one."""
         return float(self.log_prior_of_components().sum())

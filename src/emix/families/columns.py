@@ -277,6 +277,11 @@ class Columns(Family):
     def _maximize(self, expected: Array) -> Self:
         return self._with(lambda i, part: part.family.maximize(expected[:, self.rows[i]]))
 
+    def maximize_groups(self, expected: Array, n_groups: int) -> Self:
+        if self.fixed.issuperset(self.spaces):
+            return self
+        return self._with(lambda i, part: part.family.maximize_groups(expected[:, self.rows[i]], n_groups))
+
     def log_prior(self) -> float:
         return sum(part.family.log_prior() for part in self.parts)
 

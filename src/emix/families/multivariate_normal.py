@@ -44,6 +44,7 @@ from emix.families.patterns import (
 )
 from emix.families.prior import COMMON, POSSIBLE, ConjugatePrior
 from emix.families.structures import FactorAnalytic, Structure, structure
+from emix.families.structures.grouped import Grouped
 from emix.families.structures.uniquenesses import LEAST
 from emix.kernels.tiles import PRODUCTS, SQUARES, Tile
 from emix.spaces import Space
@@ -295,6 +296,12 @@ class MultivariateNormal(Family):
             return self
         own = [part for part in parts if isinstance(part, MultivariateNormal)]
         return self._joined(own, [expected[k : k + 1] for k in range(len(own))])
+
+    def maximize_groups(self, expected: Array, n_groups: int) -> Self:
+        count = expected[:, -1]
+        if not (count > 0).all():  # what it would be in its own mixture, the others do not tell
+            raise DegenerateError.empty(component=int(np.argmin(count)))
+        return updated(self, _structure=Grouped(self._structure, n_groups)).maximize(expected)
 
     def _joined(self, parts: Sequence[MultivariateNormal], expected: Sequence[Array]) -> Self:
         """The M-step on sums of all components about one pivot, or of each about its own."""

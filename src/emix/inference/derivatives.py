@@ -35,6 +35,8 @@ LEVELS = (1.0, 0.5, 0.25)
 """Steps of first derivatives, from which two orders of truncation are taken off."""
 SHIFT = 0.7548776662466927
 """The plastic ratio: its multiples spread evenly, and place coordinates where nothing vanishes by accident."""
+LONGEST = 0.5
+"""Step of a logit or log at most: where a probability is all but 0, longer ones would leave it."""
 FEW = 1e-3
 """Rows: what rests on less is at the boundary of what it may be, or of a component that is empty."""
 
@@ -243,7 +245,12 @@ def extrapolated(estimates: Sequence[Array]) -> Array:
 
 
 def differences(
-    function: Callable[[Array], Array], vector: Array, colours: Colours, weights: Array, count: Array
+    function: Callable[[Array], Array],
+    vector: Array,
+    colours: Colours,
+    weights: Array,
+    count: Array,
+    limit: Array,
 ) -> Differences:
     """With steps that change sum of weights x entries, per row of the components concerned, by STEP^2.
 
@@ -255,8 +262,10 @@ def differences(
         Expected statistics.
     count : ndarray of shape (K,)
         Expected rows of the components; a coordinate of components without rows keeps the step that is tried first.
+    limit : ndarray of shape (p,)
+        No step is longer.
     """
-    steps = STEP * np.maximum(np.abs(np.where(np.isfinite(vector), vector, 0.0)), 1.0)
+    steps = np.minimum(STEP * np.maximum(np.abs(np.where(np.isfinite(vector), vector, 0.0)), 1.0), limit)
     found = Differences(function, vector, colours, steps)
     for search in range(MAX_SEARCHES):
         is_settled = True
@@ -267,8 +276,9 @@ def differences(
             size = np.where(is_sound, size[members], np.inf) / np.maximum(rows, 1e-300)
             factor = np.clip(STEP / np.sqrt(np.maximum(size, 1e-300)), SHORTER, LONGER)
             factor = np.where(is_sound & ((rows < FEW) | (search >= SEARCHES)), 1.0, factor)
-            steps[members] *= factor
-            is_settled &= bool((np.abs(np.log(factor)) < 0.5).all())
+            before = steps[members]
+            steps[members] = np.minimum(before * factor, limit[members])
+            is_settled &= bool((np.abs(np.log(steps[members] / before)) < 0.5).all())
         if is_settled:
             break
     return found

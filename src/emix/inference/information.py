@@ -25,7 +25,16 @@ from emix.centred import CentredMixture
 from emix.data.source import InMemorySource
 from emix.errors import ImpossibleRowError
 from emix.families import Columns
-from emix.inference.derivatives import FEW, Colours, Differences, Differentiable, coloured, differences, rows_of
+from emix.inference.derivatives import (
+    FEW,
+    LONGEST,
+    Colours,
+    Differences,
+    Differentiable,
+    coloured,
+    differences,
+    rows_of,
+)
 from emix.inference.readings import Reading, groups_of, proportions_reading
 from emix.kernels import reference
 from emix.model import Mixture
@@ -76,7 +85,8 @@ class Part:
         """The entries alone, with the steps that suit them."""
         own = [owner[:, : self.n_entries] for owner in self.colours.owners]
         colours = Colours(self.colours.members, own)
-        return differences(self.entries, self.subject.vector, colours, self.weights, self.count)
+        limit = np.where(self.is_bounded(), LONGEST, np.inf)
+        return differences(self.entries, self.subject.vector, colours, self.weights, self.count, limit)
 
     @cached_property
     def _first(self) -> list[Array]:

@@ -280,7 +280,8 @@ def _reported(info: Information, inverse: Inverse, method: str, level: float) ->
     readings, is_free = info.readings(), info.is_free
     gradients = np.array([gradient for *_, gradient in readings]).reshape(len(readings), len(is_free))
     free = gradients[:, is_free]
-    notes = np.array([_note(info, one, gradient) for one, gradient in zip(readings, gradients, strict=True)])
+    found = [_note(info, one, gradient) for one, gradient in zip(readings, gradients, strict=True)]
+    notes = np.array(found, dtype=object)
     in_units = free / inverse.scale
     size = np.sqrt((in_units**2).sum(axis=1))
     untold = np.sqrt(((in_units @ inverse.flat) ** 2).sum(axis=1)) > SEEN * size
@@ -320,14 +321,14 @@ def _note(info: Information, reading: tuple[Reading, int, float, Array], gradien
     is_fixed = one.source in info.model.fixed or any(
         one.source in part.subject.family.fixed and one in part.subject.readings for part in info.parts
     )
-    if is_fixed:
+    if is_fixed or (one.source == "mixing_proportions" and info.model.latent_size == 1):
         return FIXED
     if one.scale == LOGIT and not 0 < value < 1:
         return AT_BOUNDARY
     if held.size and one.scale == LOGIT and held.max() > 0.5 * value * (1 - value):
         return AT_BOUNDARY
     if not told.any():
-        return AT_BOUNDARY if gradient.size and (held.any() or value in (0.0, 1.0)) else FIXED
+        return AT_BOUNDARY
     return ""
 
 
