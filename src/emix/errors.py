@@ -392,8 +392,8 @@ class FitError(EmixError, RuntimeError):
     def no_maximum(cls, *, curvature: float) -> Self:
         return cls(
             f"standard errors need a maximum of the likelihood.\n"
-            f"  In one direction the log-likelihood rises on both sides (curvature {curvature:.2g} of what the complete "
-            f"data would have): a saddle.\n  Fit again with more starts (n_init), or fewer components."
+            f"  In one direction the log-likelihood rises on both sides (curvature {curvature:.2g} of that of complete "
+            f"data): a saddle.\n  Fit again with more starts (n_init), or fewer components."
         )
 
     @classmethod

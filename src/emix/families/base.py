@@ -211,6 +211,10 @@ class Family(ABC):
         """The same family with its components in this order."""
         return replace(self, **{name: take(value, order) for name, value in self.parameters.items()})
 
+    def unchecked(self, values: Mapping[str, Any]) -> Self:
+        """The same family with parameters that come from estimates: of any number of components, not looked at."""
+        return updated(self, **values)
+
     # -- the contract ------------------------------------------------------------------------------------------------
 
     @property
@@ -339,6 +343,20 @@ class Family(ABC):
             The family has no such mean.
         """
         raise ModelError.argument(name="family", requirement="one whose missing cells have a mean", found=self.name)
+
+    def cell_cdf(self, x: Array, *, is_upper: bool = False) -> Array:
+        """P(cell <= value given k), or P(cell > value given k), of each cell by itself: (B, d) -> (K, B, d); NaN stays.
+
+        Values outside the support are allowed: of whole numbers P(cell < x) is that of x - 1, of categories too, which
+        count in the order of their codes.
+
+        Raises
+        ------
+        ModelError
+            The family's cells have no distribution function of their own.
+        """
+        requirement = "one whose columns have a distribution function each"
+        raise ModelError.argument(name="family", requirement=requirement, found=self.name)
 
     def impute(self, x: Array, resp: Array) -> Array:
         """Rows (B, d) with each missing cell at its mean given the observed ones, for responsibilities (B, K)."""

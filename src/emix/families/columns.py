@@ -152,6 +152,10 @@ class Columns(Family):
 
         return self._with(change)
 
+    def unchecked(self, values: Mapping[str, Any]) -> Self:
+        own = [{n: values[f"{part.label}.{n}"] for n in part.family.spaces} for part in self.parts]
+        return self._with(lambda i, part: part.family.unchecked(own[i]))
+
     def reordered(self, order: NDArray[np.intp]) -> Self:
         return self._with(lambda _, part: part.family.reordered(order))
 
@@ -299,6 +303,9 @@ class Columns(Family):
 
     def sample(self, labels: NDArray[np.intp], rng: np.random.Generator, given: Array | None = None) -> Array:
         return np.concatenate([part.family.sample(labels, rng, given) for part in self.parts], axis=1)
+
+    def cell_cdf(self, x: Array, *, is_upper: bool = False) -> Array:
+        return np.concatenate([family.cell_cdf(cells, is_upper=is_upper) for family, cells in self._split(x)], axis=2)
 
     def coordinates(self, x: Array) -> Array:
         return np.concatenate([family.coordinates(cells) for family, cells in self._split(x)], axis=1)

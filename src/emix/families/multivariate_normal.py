@@ -32,7 +32,7 @@ from emix.families.covariance import (
     scatter_about,
     symmetric,
 )
-from emix.families.normal import positive_or_one
+from emix.families.normal import normal_cdf, positive_or_one
 from emix.families.patterns import (
     LOG_2PI,
     Moments,
@@ -116,20 +116,13 @@ class MultivariateNormal(Family):
             raise ModelError.argument(name="prior", requirement="nothing held fixed", found=sorted(self.fixed))
         super().__post_init__()
         if self.mean is not None and self.mean.ndim != 2:
-            raise ModelError.parameter(
-                family=self.name, name="mean", requirement="the shape (K, d)", found=self.mean.shape
-            )
-        if (
-            self.mean is not None
-            and self.covariance is not None
-            and self.covariance.shape[1:] != 2 * self.mean.shape[1:]
-        ):
-            raise ModelError.parameter(
-                family=self.name,
-                name="covariance",
-                requirement=f"the shape {self.mean.shape + self.mean.shape[1:]}",
-                found=self.covariance.shape,
-            )
+            found = self.mean.shape
+            raise ModelError.parameter(family=self.name, name="mean", requirement="the shape (K, d)", found=found)
+        if self.mean is not None and self.covariance is not None:
+            K, d = self.mean.shape
+            if self.covariance.shape[1:] != (d, d):
+                requirement, found = f"the shape {(K, d, d)}", self.covariance.shape
+                raise ModelError.parameter(family=self.name, name="covariance", requirement=requirement, found=found)
 
     @property
     def support(self) -> Support:
@@ -148,10 +141,8 @@ class MultivariateNormal(Family):
             self.prior.check_columns(d)
         for name, value in self.parameters.items():
             if value.shape[1] != d:
-                shape = f"(K, {d})" if name == "mean" else f"(K, {d}, {d})"
-                raise ModelError.parameter(
-                    family=self.name, name=name, requirement=f"the shape {shape} for {d} columns", found=value.shape
-                )
+                required = f"the shape {f'(K, {d})' if name == 'mean' else f'(K, {d}, {d})'} for {d} columns"
+                raise ModelError.parameter(family=self.name, name=name, requirement=required, found=value.shape)
 
     # -- statistics --------------------------------------------------------------------------------------------------
 
@@ -465,6 +456,9 @@ class MultivariateNormal(Family):
 
     def conditional_means(self, x: Array) -> Array:
         return self._filled(x)
+
+    def cell_cdf(self, x: Array, *, is_upper: bool = False) -> Array:
+        return normal_cdf((x - self.mean[:, None]) / np.sqrt(diagonals(self.covariance))[:, None], is_upper=is_upper)
 
     def draw_missing(self, x: Array, labels: NDArray[np.intp], rng: np.random.Generator) -> Array:
         return np.asarray(self._filled(x, labels, rng)[0])

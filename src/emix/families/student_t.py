@@ -22,7 +22,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
-from scipy.special import betaln, digamma, gammaln
+from scipy.special import betaln, digamma, gammaln, stdtr
 
 from emix.block import Array, Schema, Summary, updated
 from emix.errors import DegenerateError, ModelError
@@ -238,6 +238,11 @@ class StudentT(Family):
         noise = rng.standard_normal((len(labels), self.mean.shape[1])) / np.sqrt(u)[:, None]
         factors = np.linalg.cholesky(self.scale)[labels]
         return np.asarray(self.mean[labels] + (factors @ noise[:, :, None])[:, :, 0])
+
+    def cell_cdf(self, x: Array, *, is_upper: bool = False) -> Array:
+        deviation = np.sqrt(np.diagonal(self.scale, axis1=1, axis2=2))[:, None]
+        z = (x - self.mean[:, None]) / deviation
+        return np.asarray(stdtr(self.degrees_of_freedom[:, None, None], -z if is_upper else z))
 
     def coordinates(self, x: Array) -> Array:
         pivot, unit = self._about(x.shape[1])

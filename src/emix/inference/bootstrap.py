@@ -41,6 +41,7 @@ from emix.inference.replicates import (
     can_run_together,
     fit_alone,
     fit_together,
+    log_knowledge_of,
     overlaps,
     overlaps_together,
     statistics_of,
@@ -191,7 +192,8 @@ def bootstrap(
     threads, seed = n_threads(n_jobs), draw_seed(random_state)
     plan = make_plan(result, data, kind, labels, sample_weight)
     seeds = np.random.SeedSequence(seed).spawn(n_replicates)
-    step, found, lock = plan.n_together, {}, Lock()
+    step, lock = plan.n_together, Lock()
+    found: dict[int, Replicate] = {}
 
     def run(start: int) -> None:
         some = plan.run(seeds[start : start + step])
@@ -253,23 +255,22 @@ class Plan:
         weight = self.source.weight
         total = float(weight.sum())
         if self.kind == "weighted":
-            drawn = rng.standard_gamma(weight)
+            drawn: Array = np.asarray(rng.standard_gamma(weight), dtype=np.float64)
             return with_weights(self.source, drawn * (total / drawn.sum()))
         if self.kind == "nonparametric":
             n = max(1, round(total))
-            return with_weights(self.source, rng.multinomial(n, weight / total) * (total / n))
+            counts = np.asarray(rng.multinomial(n, weight / total), dtype=np.float64)
+            return with_weights(self.source, counts * (total / n))
         return self._drawn_rows(rng)
 
     def _drawn_rows(self, rng: np.random.Generator) -> InMemorySource:
         """Rows of the model in the place of those of the data."""
         model, source = self.model, self.source
-        known = source.knowledge
-        x = as_cells(source.x)
-        if known is None:
+        x, log_q = as_cells(source.x), log_knowledge_of(source, model.latent_size)
+        if log_q is None:
             labels = model.latent.sample(len(x), rng)
         else:
-            log_q = [np.zeros((model.latent_size, 1)) if (q := c.log_knowledge(model.latent_size)) is None else q for c in source.chunks]
-            chances = np.exp(np.concatenate(log_q, axis=1)) * model.latent.mixing_proportions[:, None]
+            chances = np.exp(log_q) * model.latent.mixing_proportions[:, None]
             edges = np.cumsum(chances / chances.sum(axis=0), axis=0)[:-1]
             labels = (rng.random(len(x)) > edges).sum(axis=0)
         rows = sample_beside(model, labels, rng, x)
@@ -346,7 +347,10 @@ def sample_beside(model: Mixture, labels: NDArray[np.intp], rng: np.random.Gener
         return np.where((labels == K)[:, None], box, rows)
     if not isinstance(model.family, Columns):
         return model.family.sample(labels, rng, given_of(model.family, x))
-    parts = [group.family.sample(labels, rng, given_of(group.family, x[:, group.columns])) for group in groups_of(model.family)]
+    parts = [
+        group.family.sample(labels, rng, given_of(group.family, x[:, group.columns]))
+        for group in groups_of(model.family)
+    ]
     return np.concatenate(parts, axis=1)
 
 
@@ -355,7 +359,7 @@ def given_of(family: Any, x: Array) -> Array | None:
     if isinstance(family, Binomial) and isinstance(family.n_trials, str):
         return np.where(np.isnan(x[:, 1:2]), 1.0, x[:, 1:2])
     if isinstance(family, Multinomial):
-        return np.nan_to_num(x.sum(axis=1, keepdims=True))
+        return np.asarray(np.nan_to_num(x.sum(axis=1, keepdims=True)))
     if isinstance(family, CensoredFamily):
         event = family._event_column
         time, ended = x[:, 1 - event], x[:, event]
@@ -377,7 +381,9 @@ def _summarised(
     switched = float((orders != np.arange(K)).any(axis=1).mean())
     values = {name: _stacked([one.values[name] for one in good], orders) for name in good[0].values}
     estimates = tuple(_estimates(plan, values, level))
-    return Bootstrap(estimates, values, len(found) - len(good), dict(failures), switched, kind, level, seed, is_complete)
+    return Bootstrap(
+        estimates, values, len(found) - len(good), dict(failures), switched, kind, level, seed, is_complete
+    )
 
 
 def _stacked(values: Sequence[Any], orders: NDArray[np.intp]) -> Any:
@@ -390,7 +396,14 @@ def _stacked(values: Sequence[Any], orders: NDArray[np.intp]) -> Any:
 
 def _estimates(plan: Plan, values: Mapping[str, Any], level: float) -> list[Estimate]:
     model, total = plan.model, float(plan.source.weight.sum())
-    found = _numbers(proportions_reading(), model.latent.mixing_proportions, values, "mixing_proportions" in model.fixed, level, total)
+    found = _numbers(
+        proportions_reading(),
+        model.latent.mixing_proportions,
+        values,
+        "mixing_proportions" in model.fixed,
+        level,
+        total,
+    )
     for group in groups_of(model.family):
         own = {name: values[f"{group.prefix}{name}"] for name in group.family.parameters}
         for one in readings_of(group.family):

@@ -10,6 +10,7 @@ grow with the number of components or of independent columns.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -240,7 +241,7 @@ def extrapolated(estimates: Sequence[Array]) -> Array:
     row = list(estimates)
     for order in range(1, len(row)):
         factor = 4.0**order
-        row = [(factor * fine - coarse) / (factor - 1) for coarse, fine in zip(row, row[1:], strict=False)]
+        row = [(factor * fine - coarse) / (factor - 1) for coarse, fine in itertools.pairwise(row)]
     return np.asarray(row[0])
 
 
@@ -258,6 +259,10 @@ def differences(
     ----------
     function : callable
         (p,) -> entries (K, E).
+    vector : ndarray of shape (p,)
+        Where.
+    colours : Colours
+        What moves together.
     weights : ndarray of shape (K, E)
         Expected statistics.
     count : ndarray of shape (K,)

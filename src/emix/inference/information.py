@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,7 +71,7 @@ class Part:
     @property
     def n_entries(self) -> int:
         """E."""
-        return self.weights.shape[1]
+        return len(self.weights[0])
 
     @cached_property
     def colours(self) -> Colours:
@@ -251,9 +252,7 @@ def information(model: Mixture, source: InMemorySource) -> Information:
             is_free[own] = _is_told(part, np.diagonal(complete)[own])
         M, outer, score = _second_pass(model, source, parts, is_free)
         complete = complete[np.ix_(is_free, is_free)]
-        return Information(
-            model, source, parts, log_likelihood, is_free, complete, complete - M + outer, outer, score
-        )
+        return Information(model, source, parts, log_likelihood, is_free, complete, complete - M + outer, outer, score)
 
 
 def _subjects(model: Mixture, source: InMemorySource) -> list[Differentiable]:
@@ -279,7 +278,7 @@ def _is_told(part: Part, complete: Array) -> NDArray[np.bool_]:
     return np.asarray(told & (~part.is_bounded() | (complete >= FEW)))
 
 
-# -- passes over the rows ----------------------------------------------------------------------------------------------
+# -- passes over the rows --------------------------------------------------------------------------------------------
 
 
 def _tiles(source: InMemorySource, size: int) -> Iterator[Chunk]:
@@ -343,9 +342,7 @@ def _rows(resp: Array, ks: NDArray[np.intp] | None, subject: Differentiable) -> 
     return resp[: subject.family.n_components] if ks is None else resp[ks]
 
 
-def _part(
-    model: Mixture, source: InMemorySource, subject: Differentiable, S: Array, count: Array, start: int
-) -> Part:
+def _part(model: Mixture, source: InMemorySource, subject: Differentiable, S: Array, count: Array, start: int) -> Part:
     if subject.has_coefficients:
         if model.prior_statistics is not None:
             S = S + _prior_sums(model, subject)
@@ -380,7 +377,7 @@ def _second(model: Mixture, source: InMemorySource, part: Part) -> Array:
     subject = part.subject
     if subject.is_linear or not subject.has_coefficients:
         return H
-    changes = [0.0] * len(part.colours.members)  # of the sums, which depend on the parameters too
+    changes: list[Any] = [0.0] * len(part.colours.members)  # of the sums, which depend on the parameters too
     steps = part.of_entries
     for tile in _tiles(source, NUMBERS // 8):
         resp = _rows(_weighted(model, tile)[0] * tile.weight, None, subject)
@@ -452,14 +449,14 @@ def _second_pass(
     return M, outer, score
 
 
-# -- mixing proportions: log p_k = log s_k + sum of log (1 - s_j) over j < k, s the logistic of the coordinates ------------
+# -- mixing proportions: log p_k = log s_k + sum of log (1 - s_j) over j < k, s the logistic of the coordinates ------
 
 
 def _sticks(model: Mixture) -> Array:
     """(K - 1,) what each takes of what is left."""
     p = model.latent.mixing_proportions
     tail = np.cumsum(p[::-1])[::-1]
-    return np.divide(p, tail, out=np.zeros_like(p), where=tail > 0)[:-1]
+    return np.asarray(np.divide(p, tail, out=np.zeros_like(p), where=tail > 0)[:-1])
 
 
 def _stick_slopes(model: Mixture) -> Array:

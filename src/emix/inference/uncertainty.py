@@ -121,7 +121,9 @@ class Uncertainty:
         parameter : str
             Such as `mean`.
         component : int, optional
+            Its number.
         column : str, optional
+            Its name.
 
         Raises
         ------
@@ -231,16 +233,20 @@ def check_same_rows(found: float, result: FitResult) -> None:
         raise FitError.other_data(found=found, required=result.log_likelihood)
 
 
-# -- from the information to the numbers that people read ------------------------------------------------------------------
+# -- from the information to the numbers that people read ------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Inverse:
-    """Covariance (q, q) of the free coordinates, and the directions (q, f) of which the rows tell nothing."""
+    """Covariance (q, q) of the free coordinates, and the directions (q, f) of which the rows tell nothing.
+
+    `least` is the smallest share of complete data's information that the rows have in any direction.
+    """
 
     covariance: Array
     flat: Array
     condition: float
+    least: float
     scale: Array = field(repr=False)
 
 
@@ -257,15 +263,15 @@ def inverted(info: Information, method: str) -> Inverse:
     """
     diagonal = np.diagonal(info.complete)
     scale = np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
-    bread, flat, condition = _pseudo_inverse(info.outer if method == "outer" else info.observed, scale)
+    bread, flat, condition, least = _pseudo_inverse(info.outer if method == "outer" else info.observed, scale)
     if method == "sandwich":
         bread = bread @ info.outer @ bread
-    return Inverse((bread + bread.T) / 2, flat, condition, scale)
+    return Inverse((bread + bread.T) / 2, flat, condition, least, scale)
 
 
-def _pseudo_inverse(matrix: Array, scale: Array) -> tuple[Array, Array, float]:
+def _pseudo_inverse(matrix: Array, scale: Array) -> tuple[Array, Array, float, float]:
     if len(matrix) == 0:
-        return matrix, matrix, 1.0
+        return matrix, matrix, 1.0, 1.0
     values, vectors = np.linalg.eigh(matrix / np.outer(scale, scale))
     if values[0] < SADDLE:
         raise FitError.no_maximum(curvature=float(values[0]))
@@ -273,7 +279,7 @@ def _pseudo_inverse(matrix: Array, scale: Array) -> tuple[Array, Array, float]:
     kept = vectors[:, ~is_flat]
     inverse = (kept / values[~is_flat]) @ kept.T / np.outer(scale, scale)
     condition = np.inf if is_flat.any() else float(values[-1] / values[0])
-    return inverse, vectors[:, is_flat], condition
+    return inverse, vectors[:, is_flat], condition, max(float(values[0]), 0.0)
 
 
 def _reported(info: Information, inverse: Inverse, method: str, level: float) -> Uncertainty:
@@ -391,7 +397,7 @@ def estimates_frame(estimates: Sequence[Estimate], library: str | None) -> Any:
     return frame_of(columns, text=("parameter", "column", "level_name", "note"), whole=("component",), backend=library)
 
 
-# -- a model of the user's own ---------------------------------------------------------------------------------------------
+# -- a model of the user's own ---------------------------------------------------------------------------------------
 
 
 def _of_own_model(
