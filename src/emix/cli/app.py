@@ -133,6 +133,9 @@ def fit(
     seed: Seed = None,
     out: Out = None,
     json: Json = False,
+    intervals: Annotated[
+        bool, typer.Option("--intervals", help="Standard errors and 95% intervals of all parameters.")
+    ] = False,
 ) -> int:
     """Fit a mixture to a table and say what was found."""
     from emix.cli import commands
@@ -141,8 +144,35 @@ def fit(
         data, components, commands.one_family(family), covariance, noise, columns, labels, weights, start, fix, seed
     )
     return commands.fit(
-        request, stop=stop, tol=tol, max_iter=max_iter, n_init=n_init, n_jobs=n_jobs, out=out, as_json=json
+        request,
+        stop=stop,
+        tol=tol,
+        max_iter=max_iter,
+        n_init=n_init,
+        n_jobs=n_jobs,
+        out=out,
+        as_json=json,
+        with_intervals=intervals,
     )
+
+
+@app.command(epilog="Example: **emix intervals model.json examples/old_faithful.csv**")
+@_guarded
+def intervals(
+    model: ModelArgument,
+    data: Annotated[Path, typer.Argument(help="The rows that the model was fitted to.")],
+    method: Annotated[
+        str, typer.Option(help="`observed` information, `outer` product of the scores, or the `sandwich` of both.")
+    ] = "observed",
+    level: Annotated[float, typer.Option(help="Of the intervals.")] = 0.95,
+    labels: Labels = None,
+    weights: Weights = None,
+    json: Json = False,
+) -> int:
+    """Standard errors and intervals of the parameters of a saved fit."""
+    from emix.cli import commands
+
+    return commands.of_intervals(model, data, method=method, level=level, labels=labels, weights=weights, as_json=json)
 
 
 @app.command(epilog="Example: **emix predict model.json new_rows.csv --out components.csv**")

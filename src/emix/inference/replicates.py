@@ -309,7 +309,7 @@ def overlaps(model: Mixture, chunk: Chunk, fitted: Array, replicate: Replicate) 
     L -= L.max(axis=0)
     resp = np.exp(L)
     resp /= resp.sum(axis=0)
-    return cosines(fitted, resp[None], chunk.weight)[0]
+    return np.asarray(cosines(fitted, resp[None], chunk.weight)[0])
 
 
 def cosines(fitted: Array, resp: Array, weight: Array) -> Array:
