@@ -75,7 +75,7 @@ class TruncatedPoisson(ColumnwiseFamily):
         rate, count = by_column(self.rate)[:, None], np.maximum(x, 0.0)
         beyond = poisson_cdf(count, rate, is_upper=True) / -np.expm1(-rate)
         within = (poisson_cdf(count, rate, is_upper=False) - np.exp(-rate)) / -np.expm1(-rate)
-        return beyond if is_upper else np.maximum(within, 0.0)
+        return np.where(x < 1, float(is_upper), beyond if is_upper else within)
 
     def coordinates(self, x: Array) -> Array:
         return np.asarray(2 * np.sqrt(x))
