@@ -211,7 +211,8 @@ def bootstrap(
             if len(found) < LEAST:
                 raise
             is_complete = False
-        replicates = [found[i] for i in sorted(found)]
+        with lock:  # after an interrupt some threads may still be at their last replicates
+            replicates = [found[i] for i in sorted(found)]
         return _summarised(plan, replicates, kind=kind, level=level, seed=seed, is_complete=is_complete)
 
 
@@ -341,10 +342,13 @@ def sample_beside(model: Mixture, labels: NDArray[np.intp], rng: np.random.Gener
     """Rows (n, d) of these components; totals, numbers of tosses and times of censoring are those of the rows x."""
     if model.has_noise:
         K = model.latent_size - 1
-        rows = sample_beside(replace(model, noise=False, mixing_proportions=None), np.minimum(labels, K - 1), rng, x)
-        low, high = np.nanmin(x, axis=0), np.nanmax(x, axis=0)
-        box = low + (high - low) * rng.random(rows.shape)
-        return np.where((labels == K)[:, None], box, rows)
+        without = replace(model, noise=False, mixing_proportions=None, component_names=None)
+        rows = sample_beside(without, np.minimum(labels, K - 1), rng, x)
+        center, widths = (x.min(axis=0) + x.max(axis=0)) / 2, np.ptp(x, axis=0)
+        widths = widths * (model.noise / widths.prod()) ** (
+            1 / len(widths)
+        )  # a box of the volume, like that of the rows
+        return np.where((labels == K)[:, None], center + widths * (rng.random(rows.shape) - 0.5), rows)
     if not isinstance(model.family, Columns):
         return model.family.sample(labels, rng, given_of(model.family, x))
     parts = [

@@ -233,7 +233,7 @@ def interval_probability(model: Mixture, low: Any, high: Any) -> float:
     return float(model.latent.mixing_proportions @ box_probability(model.family, lower, upper))
 
 
-# -- columns ---------------------------------------------------------------------------------------------------------
+# -- columns -----------------------------------------------------------------------------------------------------------
 
 
 def _bound(model: Mixture) -> Mixture:

@@ -263,7 +263,7 @@ def _subjects(model: Mixture, source: InMemorySource) -> list[Differentiable]:
         is_linear = family.is_linear(is_complete=source.is_complete)
         if family.can_be_centred and not model.prior_rows and is_linear:
             sizes = np.abs(family.coefficients()).sum(axis=1)
-            is_apart = isinstance(model, CentredMixture) or bool((sizes > SIZEABLE * sizes.size).any())
+            is_apart = isinstance(model, CentredMixture) or bool((sizes > SIZEABLE).any())
         found.append(Differentiable(group, is_apart, is_linear))
     return found
 

@@ -105,7 +105,7 @@ def _kullback_leibler(difference: Array, factors: Array) -> float:
     return total / 2
 
 
-# -- clusters of several components ----------------------------------------------------------------------------------
+# -- clusters of several components ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
