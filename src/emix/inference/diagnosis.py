@@ -27,6 +27,7 @@ from emix.inference.separation import separation
 from emix.inference.uncertainty import (
     AT_BOUNDARY,
     UNTOLD,
+    Inverse,
     Uncertainty,
     check_same_rows,
     information_of,
@@ -35,6 +36,7 @@ from emix.inference.uncertainty import (
 from emix.kernels.reference import responsibilities
 from emix.model import Mixture
 from emix.results import FitResult
+from emix.threads import blas_limited
 
 SAME = 0.01
 """Nats within which starts reached the same optimum."""
@@ -165,8 +167,10 @@ def diagnose(
     if result.converged:
         try:
             info = information_of(result, data, labels=labels, sample_weight=sample_weight)
-            more, influence = _influence(info)
-            found += [*_information(info, uncertainty), *more]
+            with blas_limited():
+                inverse = inverted(info, "observed")
+                more, influence = _influence(info, inverse)
+            found += [*_information(info, inverse, uncertainty), *more]
         except FitError as error:
             check_same_rows(_log_likelihood(model, source), result)
             first = str(error).splitlines()
@@ -284,8 +288,7 @@ def _sizes(model: Mixture, counts: Array) -> Iterator[Finding]:
         yield Finding("size", "warning" if ratio < 1 else "note", sentence, advice, ratio)
 
 
-def _information(info: Information, uncertainty: Uncertainty | Bootstrap | None) -> Iterator[Finding]:
-    inverse = inverted(info, "observed")
+def _information(info: Information, inverse: Inverse, uncertainty: Uncertainty | Bootstrap | None) -> Iterator[Finding]:
     condition = inverse.condition
     if not math.isfinite(condition):
         n = inverse.flat.shape[1]
@@ -325,9 +328,8 @@ def _information(info: Information, uncertainty: Uncertainty | Bootstrap | None)
             yield Finding("information", "note", sentence, "Their notes say why.", n_none)
 
 
-def _influence(info: Information) -> tuple[list[Finding], Array]:
+def _influence(info: Information, inverse: Inverse) -> tuple[list[Finding], Array]:
     """Rows that move the estimates most, by their own part in the likelihood."""
-    inverse = inverted(info, "observed")
     source = info.source
     distance = np.zeros(source.n_rows)
     for rows, scores in info.row_scores():

@@ -16,7 +16,7 @@ from emix.block import Array
 from emix.families import Categorical, Columns, Family, MultivariateNormal, StudentT
 from emix.families.structures import structure
 from emix.model import Mixture
-from emix.spaces import POSITIVE, Positive, Probability, Simplex
+from emix.spaces import Positive, Probability, Simplex
 
 IDENTITY, LOG, LOGIT, FISHER_Z = "identity", "log", "logit", "fisher z"
 """Scales on which an interval is symmetric: it then never leaves the values that the number may take."""
@@ -125,7 +125,7 @@ def _scale_of(family: Family, name: str) -> str:
     space = family.space(name)
     if isinstance(space, Probability | Simplex):
         return LOGIT
-    return LOG if isinstance(space, Positive) or space is POSITIVE else IDENTITY
+    return LOG if isinstance(space, Positive) else IDENTITY
 
 
 def _of_levels(family: Categorical, name: str, names: tuple[str, ...]) -> list[Reading]:

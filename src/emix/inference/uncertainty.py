@@ -19,7 +19,9 @@ from scipy.special import expit, logit
 from scipy.stats import norm
 
 from emix.block import Array
-from emix.data.source import InMemorySource
+from emix.data.knowledge import read_weights
+from emix.data.source import InMemorySource, plain_source
+from emix.data.table import read_table
 from emix.errors import FitError, ModelError
 from emix.fitting.use import prepared
 from emix.inference.frames import frame_of
@@ -28,6 +30,7 @@ from emix.inference.readings import FISHER_Z, LOG, LOGIT, Reading
 from emix.inference.smooth import smooth_covariance
 from emix.model import Mixture
 from emix.results import FitResult
+from emix.threads import blas_limited
 
 METHODS = ("observed", "outer", "sandwich")
 SADDLE = -1e-4
@@ -194,8 +197,8 @@ def standard_errors(
     if not isinstance(result.model, Mixture):
         return _of_own_model(result, data, method, level, labels, sample_weight)
     info = information_of(result, data, labels=labels, sample_weight=sample_weight)
-    inverse = inverted(info, method)
-    return _reported(info, inverse, method, level)
+    with blas_limited():
+        return _reported(info, inverted(info, method), method, level)
 
 
 def check_level(level: Any) -> None:
@@ -431,9 +434,5 @@ def _of_own_model(
 
 def own_source(model: Any, data: Any, sample_weight: Any) -> InMemorySource:
     """Rows for a model of the user's own."""
-    from emix.data.knowledge import read_weights
-    from emix.data.source import plain_source
-    from emix.data.table import read_table
-
     table = read_table(data)
     return plain_source(model, table, read_weights(sample_weight, n_rows=table.n_rows, table=table))
