@@ -372,7 +372,6 @@ class FitError(EmixError, RuntimeError):
             f"give the variances a floor or a prior (variance_floor, prior of MultivariateNormal)."
         )
 
-
     @classmethod
     def not_converged(cls, *, sentence: str, what: str) -> Self:
         return cls(

@@ -345,9 +345,8 @@ def sample_beside(model: Mixture, labels: NDArray[np.intp], rng: np.random.Gener
         without = replace(model, noise=False, mixing_proportions=None, component_names=None)
         rows = sample_beside(without, np.minimum(labels, K - 1), rng, x)
         center, widths = (x.min(axis=0) + x.max(axis=0)) / 2, np.ptp(x, axis=0)
-        widths = widths * (model.noise / widths.prod()) ** (
-            1 / len(widths)
-        )  # a box of the volume, like that of the rows
+        # a box of the noise's volume, in the proportions of that of the rows
+        widths = widths * (float(model.noise) / widths.prod()) ** (1 / len(widths))
         return np.where((labels == K)[:, None], center + widths * (rng.random(rows.shape) - 0.5), rows)
     if not isinstance(model.family, Columns):
         return model.family.sample(labels, rng, given_of(model.family, x))
