@@ -2,7 +2,8 @@
 
 197 animals fall into four cells with the probabilities 1/2 + t/4, (1 - t)/4, (1 - t)/4 and t/4. The first cell lumps
 two together, of probability 1/2 and t/4. Were these two counted apart, t would be a plain proportion: `expect` fills in
-what the t/4 part of the first cell should hold, `maximize` takes the proportion.
+what the t/4 part of the first cell should hold, `maximize` takes the proportion. Two methods more, the parameter as a
+vector and back, and there are standard errors too.
 
 Data and iterates: Dempster, Laird & Rubin (1977), Journal of the Royal Statistical Society B 39, 1-38, section 1.
 """
@@ -30,6 +31,12 @@ class Linkage:
     def maximize(self, statistics):
         return Linkage(theta=statistics[0] / statistics.sum())
 
+    def to_vector(self):  # a real number without bounds: for standard errors
+        return np.array([np.log(self.theta / (1 - self.theta))])
+
+    def from_vector(self, vector):
+        return Linkage(theta=1 / (1 + np.exp(-vector[0])))
+
 
 def main():
     def show(one):
@@ -38,6 +45,8 @@ def main():
     print("iteration  theta        log-likelihood")
     result = emix.fit(Linkage(theta=0.5), COUNTS, stop="parameters", tol=1e-10, accelerate=False, on_iteration=show)
     print(f"theta = {result.model.theta:.10f} after {result.n_iter} iterations; {result.stop_reason.sentence}")
+    theta = emix.standard_errors(result, COUNTS).of("theta")
+    print(f"standard error {theta.standard_error:.4f}, 95 % interval {theta.lower:.3f} to {theta.upper:.3f}")
 
 
 if __name__ == "__main__":

@@ -509,6 +509,20 @@ class ModelError(EmixError, ValueError):
         )
 
     @classmethod
+    def no_vector(cls, model: object) -> Self:
+        return cls(
+            f"standard errors need a model with a vector form.\n  {type(model).__name__} has no `to_vector()` and "
+            f"`from_vector(vector)`.\n  Add them: all free parameters as real numbers without bounds, and back."
+        )
+
+    @classmethod
+    def hypothesis(cls, *, found: object, detail: str) -> Self:
+        return cls(
+            f"a hypothesis is written like 'mean[0, waiting] = mean[1, waiting]'.\n  Found {found!r}: {detail}.\n"
+            f"  `names` of the standard errors lists what can be named."
+        )
+
+    @classmethod
     def needs_parameters(cls, model: object) -> Self:
         return cls(
             f"the stopping rule 'parameters' compares parameters.\n"
@@ -607,6 +621,36 @@ class FitError(EmixError, RuntimeError):
         return cls(
             f"no candidate can be chosen by {criterion}: none of {n_candidates} has a finite value.{reason}\n"
             f"  Ask for fewer components or other families."
+        )
+
+    @classmethod
+    def not_converged(cls, *, sentence: str, what: str) -> Self:
+        return cls(
+            f"{what} need a fit that converged.\n  This one: {sentence}.\n"
+            f"  Fit again from it (start=result.model) with a larger max_iter, or another stopping rule."
+        )
+
+    @classmethod
+    def other_data(cls, *, found: float, required: float) -> Self:
+        return cls(
+            f"the rows of the fit are required, with its labels= and sample_weight=.\n"
+            f"  The model has the log-likelihood {found!r} on these rows, and had {required!r} in its fit.\n"
+            f"  Give the same data, labels and weights."
+        )
+
+    @classmethod
+    def no_maximum(cls, *, curvature: float) -> Self:
+        return cls(
+            f"standard errors need a maximum of the likelihood.\n"
+            f"  In one direction the log-likelihood rises on both sides (curvature {curvature:.2g} of that of complete "
+            f"data): a saddle.\n  Fit again with more starts (n_init), or fewer components."
+        )
+
+    @classmethod
+    def too_few_replicates(cls, *, n: int, required: int, reason: str) -> Self:
+        return cls(
+            f"at least {required} replicates must succeed.\n  Only {n} did. {reason}\n"
+            f"  Ask for more replicates, for fewer components, or for another kind of bootstrap."
         )
 
 

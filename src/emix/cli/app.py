@@ -163,6 +163,9 @@ def fit(
     ] = None,
     out: Out = None,
     json: Json = False,
+    intervals: Annotated[
+        bool, typer.Option("--intervals", help="Standard errors and 95% intervals of all parameters.")
+    ] = False,
 ) -> int:
     """Fit a mixture to a table and say what was found.
 
@@ -182,7 +185,26 @@ def fit(
         from emix.cli import selection  # a third of a second that one fit need not wait for
 
         return selection.fit(request, choice, **options, out=out, as_json=json)
-    return commands.fit(request, **options, out=out, as_json=json)
+    return commands.fit(request, **options, out=out, as_json=json, with_intervals=intervals)
+
+
+@app.command(epilog="Example: **emix intervals model.json examples/old_faithful.csv**")
+@_guarded
+def intervals(
+    model: ModelArgument,
+    data: Annotated[Path, typer.Argument(help="The rows that the model was fitted to.")],
+    method: Annotated[
+        str, typer.Option(help="`observed` information, `outer` product of the scores, or the `sandwich` of both.")
+    ] = "observed",
+    level: Annotated[float, typer.Option(help="Of the intervals.")] = 0.95,
+    labels: Labels = None,
+    weights: Weights = None,
+    json: Json = False,
+) -> int:
+    """Standard errors and intervals of the parameters of a saved fit."""
+    from emix.cli import commands
+
+    return commands.of_intervals(model, data, method=method, level=level, labels=labels, weights=weights, as_json=json)
 
 
 @app.command(epilog="Example: **emix predict model.json new_rows.csv --out components.csv**")

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -23,14 +23,17 @@ from emix.cli.progress import Progress
 from emix.cli.wording import for_command_line
 from emix.data.knowledge import read_weights
 from emix.data.table import Table, read_table
-from emix.errors import ConvergenceWarning, DataError, ModelError
+from emix.errors import ConvergenceWarning, DataError, FileError, FitError, ModelError
 from emix.families import Bernoulli, Categorical, Columns
 from emix.fitting.fit import whole_number
 from emix.fitting.worked import worked_iteration
 from emix.model import Mixture
 from emix.report import explain as explain_report
-from emix.report import profile, text
-from emix.results import FitResult, StopReason
+from emix.report import intervals, profile, text
+from emix.results import FitResult, Record, StopReason
+
+if TYPE_CHECKING:
+    from emix.inference import Uncertainty
 
 
 def one_family(given: list[str] | None) -> str | None:
@@ -110,6 +113,7 @@ def fit(
     n_jobs: int,
     out: Path | None,
     as_json: bool,
+    with_intervals: bool = False,
 ) -> int:
     """Fit, print, save."""
     if out is not None:
@@ -132,10 +136,15 @@ def fit(
     result.warnings[:] = map(for_command_line, result.warnings)
     if out is not None:
         result.save(out)
+    found = _intervals_of(result, table, arguments) if with_intervals else None
     if as_json:
-        print_json(result.to_dict())
+        more = {"intervals": None if found is None else intervals.intervals_document(found)} if with_intervals else {}
+        print_json(result.to_dict() | more)
     else:
         print_fit(result)
+        if found is not None:
+            Console().print()
+            intervals.print_intervals(Console(), result.model, found)
         if out is not None:
             Console(stderr=True).print(f"Model written to {out}", highlight=False)
     if not result.converged:
@@ -151,6 +160,69 @@ def print_fit(result: FitResult) -> None:
     if isinstance(result.model.family, Columns | Categorical | Bernoulli):
         Console().print()
         profile.print_profile(Console(), result.model)
+
+
+def _intervals_of(result: FitResult, table: Table, arguments: dict[str, Any]) -> Uncertainty | None:
+    """Standard errors of a fit that ended well; else None, and the reason on stderr."""
+    from emix.inference import standard_errors  # SciPy's distributions: half a second that others need not wait
+
+    known = {name: arguments[name] for name in ("labels", "sample_weight")}
+    try:
+        return standard_errors(result, table, **known)
+    except FitError as error:
+        say(f"No intervals: {error}")
+        return None
+
+
+def of_intervals(
+    model_path: Path,
+    data: Path,
+    *,
+    method: str,
+    level: float,
+    labels: str | None,
+    weights: str | None,
+    as_json: bool,
+) -> int:
+    """Standard errors of a saved fit on its rows."""
+    from emix.inference import standard_errors
+
+    result = saved_result(model_path)
+    table = read_table(data)
+    found = standard_errors(
+        result,
+        table,
+        method=method,
+        level=level,
+        labels=None if labels is None else table.column(labels),
+        sample_weight=None if weights is None else table.column(weights),
+    )
+    if as_json:
+        print_json(intervals.intervals_document(found))
+    else:
+        intervals.print_intervals(Console(), result.model, found)
+    return 0
+
+
+def saved_result(path: Path) -> FitResult:
+    """What a model file tells of its fit.
+
+    Raises
+    ------
+    FileError
+        It tells nothing.
+    """
+    model, summary = persistence.load(path), persistence.read_document(path)["fit"]
+    if not summary:
+        raise FileError.not_a_model(path, detail="it does not tell of a fit")
+    ending = Record(summary["n_iter"], summary["log_likelihood"], math.nan, math.nan, 0.0)
+    return FitResult(
+        model,
+        summary["log_likelihood"],
+        [ending],
+        StopReason(summary["stop_reason"]),
+        total_weight=summary["total_weight"],
+    )
 
 
 def predict(model_path: Path, data: Path, *, out: Path | None, as_json: bool, unknown: bool = False) -> int:

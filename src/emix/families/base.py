@@ -347,6 +347,13 @@ class Family(PriorOwner):
         """All sums (K, 1 + D), row 0 first, from those of x alone, (K, 1 + d), where these tell the others."""
         return sums
 
+    def maximize_groups(self, expected: Array, n_groups: int) -> Self:
+        """The M-step of several mixtures at once, whose components lie one mixture after another: (G K, D).
+
+        A family whose components share anything overrides this: mixtures share nothing.
+        """
+        return self.maximize(expected)
+
     @abstractmethod
     def _maximize(self, expected: Array) -> Self:
         """`maximize` where at least one parameter is free."""
@@ -364,6 +371,20 @@ class Family(PriorOwner):
             The family has no such mean.
         """
         raise ModelError.argument(name="family", requirement="one whose missing cells have a mean", found=self.name)
+
+    def cell_cdf(self, x: Array, *, is_upper: bool = False) -> Array:
+        """P(cell <= value given k), or P(cell > value given k), of each cell by itself: (B, d) -> (K, B, d); NaN stays.
+
+        Values outside the support are allowed: of whole numbers P(cell < x) is that of x - 1, of categories too, which
+        count in the order of their codes.
+
+        Raises
+        ------
+        ModelError
+            The family's cells have no distribution function of their own.
+        """
+        requirement = "one whose columns have a distribution function each"
+        raise ModelError.argument(name="family", requirement=requirement, found=self.name)
 
     def impute(self, x: Array, resp: Array) -> Array:
         """Rows (B, d) with each missing cell at its mean given the observed ones, for responsibilities (B, K)."""
@@ -434,6 +455,17 @@ class Family(PriorOwner):
         return {}
 
     # -- unconstrained coordinates, for standard errors ---------------------------------------------------------------
+
+    def fisher_coefficients(self) -> Array | None:
+        """(K, D) coefficients c with the gradient of log p(row given k) = that of c[k] . what the row adds to the sums.
+
+        Fisher's identity: exact where the sums are taken at the very parameters. None where no sums tell the gradient.
+        """
+        return self.coefficients()
+
+    def at_bound(self) -> dict[str, NDArray[np.bool_]]:
+        """Parameter name -> which components' estimates lie at a finite bound, (K,) or (K, d): there is no slope."""
+        return {}
 
     def to_vector(self) -> Array:
         """All free parameters in unconstrained coordinates: log, logit, stick-breaking logits, log-Cholesky."""

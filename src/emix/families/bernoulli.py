@@ -108,6 +108,15 @@ class Bernoulli(Family):
     def conditional_means(self, x: Array) -> Array:
         return np.where(np.isnan(x), by_column(self.probability)[:, None, :], x)
 
+    def cell_cdf(self, x: Array, *, is_upper: bool = False) -> Array:
+        p = by_column(self.probability)[:, None]
+        own = (
+            np.where(x < 0, 1.0, np.where(x < 1, p, 0.0))
+            if is_upper
+            else np.where(x < 0, 0.0, np.where(x < 1, 1 - p, 1.0))
+        )
+        return np.where(np.isnan(x), np.nan, own)
+
     def coordinates(self, x: Array) -> Array:
         return x.sum(axis=1, keepdims=True) if self.shared else x
 

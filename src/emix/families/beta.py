@@ -17,7 +17,7 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, polygamma
+from scipy.special import betainc, expit, polygamma
 
 from emix.block import Array, Schema, Summary
 from emix.errors import DegenerateError, RootNotFoundError
@@ -169,6 +169,10 @@ class Beta(ColumnwiseFamily):
 
     def cell_means(self) -> Array:
         return by_column(self.alpha) / (by_column(self.alpha) + by_column(self.beta))
+
+    def cell_cdf(self, x: Array, *, is_upper: bool = False) -> Array:
+        a, b = by_column(self.alpha)[:, None], by_column(self.beta)[:, None]
+        return np.asarray(betainc(b, a, 1 - x) if is_upper else betainc(a, b, x))
 
     def coordinates(self, x: Array) -> Array:
         return np.asarray(2 * np.arcsin(np.sqrt(x)))

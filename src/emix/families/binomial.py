@@ -13,7 +13,7 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaln
+from scipy.special import betainc, gammaln
 
 from emix.block import Array, safe_log, safe_log1m
 from emix.errors import ModelError
@@ -118,6 +118,15 @@ class Binomial(Family):
             return np.stack([rng.binomial(trials.astype(np.int64), self.probability[labels]), trials], axis=1)
         heads = rng.binomial(self.n_trials, self.probability[labels])
         return np.asarray(heads, dtype=np.float64)[:, None]
+
+    def cell_cdf(self, x: Array, *, is_upper: bool = False) -> Array:
+        count, p = x[:, :1], np.asarray(self.probability)[:, None, None]
+        n = x[:, 1:2] if isinstance(self.n_trials, str) else np.full_like(count, self.n_trials)
+        inside = (count >= 0) & (count < n)
+        k, left = np.where(inside, count, 0.0) + 1, np.where(inside, n - count, 1.0)
+        own = betainc(k, left, p) if is_upper else betainc(left, k, 1 - p)
+        own = np.where(inside, own, (count < 0) == is_upper)
+        return np.where(np.isnan(count), np.nan, own)
 
     def coordinates(self, x: Array) -> Array:
         n = self._trials(x)

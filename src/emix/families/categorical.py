@@ -151,6 +151,16 @@ class Categorical(Family):
         likely = np.stack([(resp @ p).argmax(axis=1) for p in self.tables], axis=1)
         return np.where(np.isnan(x), likely, x)
 
+    def cell_cdf(self, x: Array, *, is_upper: bool = False) -> Array:
+        found = []
+        for j, p in enumerate(self._by_column()):
+            edges = np.concatenate([np.zeros((len(p), 1)), np.cumsum(p, axis=1)], axis=1)
+            if is_upper:
+                edges = np.concatenate([np.cumsum(p[:, ::-1], axis=1)[:, ::-1], np.zeros((len(p), 1))], axis=1)
+            missing = np.isnan(x[:, j])
+            found.append(np.where(missing, np.nan, edges[:, np.where(missing, 0, x[:, j] + 1).astype(np.intp)]))
+        return np.stack(found, axis=2)
+
     def coordinates(self, x: Array) -> Array:
         sizes = self._sizes()
         points, end = np.empty((len(x), sum(sizes))), 0

@@ -70,6 +70,10 @@ class CensoredWeibull(CensoredFamily):
             name="family", requirement="one whose log-density is linear in its statistics", found=self.name
         )
 
+    def fisher_coefficients(self) -> None:
+        """None: the sums bound the likelihood at other shapes, and tell its gradient only at their own."""
+        return
+
     # -- densities and sums ------------------------------------------------------------------------------------------
 
     def log_prob(self, x: Array) -> Array:

@@ -175,6 +175,10 @@ class Columns(Family):
 
         return self._with(change)
 
+    def unchecked(self, values: Mapping[str, Any]) -> Self:
+        own = [{n: values[f"{part.label}.{n}"] for n in part.family.spaces} for part in self.parts]
+        return self._with(lambda i, part: part.family.unchecked(own[i]))
+
     def reordered(self, order: NDArray[np.intp]) -> Self:
         return self._with(lambda _, part: part.family.reordered(order))
 
@@ -325,8 +329,13 @@ class Columns(Family):
         own = [part.family.cell_objective(expected[:, rows]).sum(axis=1) for part, rows in pairs]
         return np.asarray(sum(own))[:, None]
 
-    def log_prior(self) -> float:
-        return sum(part.family.log_prior() for part in self.parts)
+    def maximize_groups(self, expected: Array, n_groups: int) -> Self:
+        if self.fixed.issuperset(self.spaces):
+            return self
+        return self._with(lambda i, part: part.family.maximize_groups(expected[:, self.rows[i]], n_groups))
+
+    def log_prior_of_components(self) -> Array:
+        return np.asarray(np.sum([part.family.log_prior_of_components() for part in self.parts], axis=0))
 
     def prior_noise(self) -> float:
         return sum(part.family.prior_noise() for part in self.parts)
@@ -345,6 +354,9 @@ class Columns(Family):
 
     def sample(self, labels: NDArray[np.intp], rng: np.random.Generator, given: Array | None = None) -> Array:
         return np.concatenate([part.family.sample(labels, rng, given) for part in self.parts], axis=1)
+
+    def cell_cdf(self, x: Array, *, is_upper: bool = False) -> Array:
+        return np.concatenate([family.cell_cdf(cells, is_upper=is_upper) for family, cells in self._split(x)], axis=2)
 
     def coordinates(self, x: Array) -> Array:
         return np.concatenate([family.coordinates(cells) for family, cells in self._split(x)], axis=1)

@@ -112,6 +112,19 @@ def n_free(family: Family, name: str) -> int:
     return one.n_free
 
 
+def at_bounds(family: Family) -> dict[str, NDArray[np.bool_]]:
+    """Parameter name -> which entries, in the shape of the parameter, lie at a bound that a constraint gives."""
+    found = {}
+    for name, value in family.parameters.items():
+        if not family.constraints.of(name) or isinstance(value, tuple) or family.has_matrices(name):
+            continue
+        one, own = groups_of(family, name), flat(value)
+        is_at = np.isclose(own, one.lower[one.group], rtol=1e-9, atol=0.0)
+        is_at |= np.isclose(own, one.upper[one.group], rtol=1e-9, atol=0.0)
+        found[name] = (is_at & one.is_free[one.group]).reshape(value.shape)
+    return found
+
+
 def to_vector(family: Family, name: str) -> Array:
     """Unconstrained coordinates of what is free of a parameter."""
     one, value = groups_of(family, name), getattr(family, name)

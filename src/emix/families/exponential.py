@@ -73,6 +73,10 @@ class Exponential(ColumnwiseFamily):
     def cell_means(self) -> Array:
         return 1 / by_column(self.rate)
 
+    def cell_cdf(self, x: Array, *, is_upper: bool = False) -> Array:
+        hazard = by_column(self.rate)[:, None] * np.maximum(x, 0.0)
+        return np.asarray(np.exp(-hazard) if is_upper else -np.expm1(-hazard))
+
     def coordinates(self, x: Array) -> Array:
         return np.sqrt(x)
 

@@ -15,6 +15,7 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import gammainc, gammaincc
 
 from emix.block import Array, Schema, Summary
 from emix.errors import DegenerateError
@@ -125,6 +126,10 @@ class Gamma(ColumnwiseFamily):
 
     def cell_means(self) -> Array:
         return by_column(self.shape) / by_column(self.rate)
+
+    def cell_cdf(self, x: Array, *, is_upper: bool = False) -> Array:
+        share = gammaincc if is_upper else gammainc
+        return np.asarray(share(by_column(self.shape)[:, None], by_column(self.rate)[:, None] * np.maximum(x, 0.0)))
 
     def coordinates(self, x: Array) -> Array:
         return np.log(x)

@@ -17,12 +17,13 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import log_ndtr
 
 from emix.block import Array, Schema, Summary
 from emix.errors import DegenerateError
 from emix.families.base import RESOLUTION, VARIANCE_FLOOR, Binding, Parameter, Support, Work
 from emix.families.columnwise import ColumnwiseFamily, by_column
-from emix.families.normal import LOG_2PI, positive_or_one
+from emix.families.normal import LOG_2PI, normal_cdf, positive_or_one
 from emix.spaces import POSITIVE
 
 LARGEST = 1e290
@@ -140,6 +141,13 @@ class InverseGaussian(ColumnwiseFamily):
 
     def cell_means(self) -> Array:
         return by_column(self.mean)
+
+    def cell_cdf(self, x: Array, *, is_upper: bool = False) -> Array:
+        m, shape = by_column(self.mean)[:, None], by_column(self.shape)[:, None]
+        root, ratio = np.sqrt(shape / x), x / m
+        far = np.exp(2 * shape / m + log_ndtr(-root * (ratio + 1)))
+        near = normal_cdf(root * (ratio - 1), is_upper=is_upper)
+        return np.asarray(np.clip(near - far if is_upper else near + far, 0.0, 1.0))
 
     def coordinates(self, x: Array) -> Array:
         return np.log(x)

@@ -33,7 +33,7 @@ from emix.families.covariance import (
     scatter_about,
     symmetric,
 )
-from emix.families.normal import finite_or_zero, positive_or_one
+from emix.families.normal import finite_or_zero, normal_cdf, positive_or_one
 from emix.families.patterns import (
     LOG_2PI,
     Moments,
@@ -45,6 +45,7 @@ from emix.families.patterns import (
 )
 from emix.families.priors import COMMON, POSSIBLE, ConjugatePrior
 from emix.families.structures import STRUCTURES, FactorAnalytic, Structure, structure
+from emix.families.structures.grouped import Grouped
 from emix.families.structures.uniquenesses import LEAST
 from emix.kernels.tiles import PRODUCTS, SQUARES, Tile
 from emix.spaces import Space
@@ -111,20 +112,13 @@ class MultivariateNormal(GaussianFamily):
             raise ModelError.argument(name="prior", requirement="nothing held fixed or constrained", found=held)
         super().__post_init__()
         if self.mean is not None and self.mean.ndim != 2:
-            raise ModelError.parameter(
-                family=self.name, name="mean", requirement="the shape (K, d)", found=self.mean.shape
-            )
-        if (
-            self.mean is not None
-            and self.covariance is not None
-            and self.covariance.shape[1:] != 2 * self.mean.shape[1:]
-        ):
-            raise ModelError.parameter(
-                family=self.name,
-                name="covariance",
-                requirement=f"the shape {self.mean.shape + self.mean.shape[1:]}",
-                found=self.covariance.shape,
-            )
+            found = self.mean.shape
+            raise ModelError.parameter(family=self.name, name="mean", requirement="the shape (K, d)", found=found)
+        if self.mean is not None and self.covariance is not None:
+            K, d = self.mean.shape
+            if self.covariance.shape[1:] != (d, d):
+                requirement, found = f"the shape {(K, d, d)}", self.covariance.shape
+                raise ModelError.parameter(family=self.name, name="covariance", requirement=requirement, found=found)
 
     @property
     def support(self) -> Support:
@@ -145,10 +139,8 @@ class MultivariateNormal(GaussianFamily):
             self.prior.check_columns(d)
         for name, value in self.parameters.items():
             if value.shape[1] != d:
-                shape = f"(K, {d})" if name == "mean" else f"(K, {d}, {d})"
-                raise ModelError.parameter(
-                    family=self.name, name=name, requirement=f"the shape {shape} for {d} columns", found=value.shape
-                )
+                required = f"the shape {f'(K, {d})' if name == 'mean' else f'(K, {d}, {d})'} for {d} columns"
+                raise ModelError.parameter(family=self.name, name=name, requirement=required, found=value.shape)
 
     # -- statistics --------------------------------------------------------------------------------------------------
 
@@ -306,6 +298,12 @@ class MultivariateNormal(GaussianFamily):
         own = [part for part in parts if isinstance(part, MultivariateNormal)]
         return self._joined(own, [expected[k : k + 1] for k in range(len(own))])
 
+    def maximize_groups(self, expected: Array, n_groups: int) -> Self:
+        count = expected[:, -1]
+        if not (count > 0).all():  # what it would be in its own mixture, the others do not tell
+            raise DegenerateError.empty(component=int(np.argmin(count)))
+        return updated(self, _structure=Grouped(structure(self.structure), n_groups)).maximize(expected)
+
     def _joined(self, parts: Sequence[MultivariateNormal], expected: Sequence[Array]) -> Self:
         """The M-step on sums of all components about one pivot, or of each about its own."""
         scale, is_apart = self._about(len(self.columns))[1], len(parts) > 1 or parts[0]._whitening is not None
@@ -369,8 +367,7 @@ class MultivariateNormal(GaussianFamily):
         chosen, is_alive, previous = self._structure, count > 0, self.covariance
         if chosen.name == "VVV" and not self.variance_floor and not self.added_variance and is_alive.all():
             return W  # as it is: each operation more would cost digits of nearly collinear columns
-        # what is not free of scale is meant in the units of x; all columns together may be scaled
-        unit = scale if chosen.is_scale_free else np.full(len(scale), np.exp(np.log(scale).mean()))
+        unit, least = self._floor(scale)
         ratio = np.outer(scale / unit, scale / unit)
         own = previous is not None and (is_alive.all() or chosen.name in APART)
         start = None if previous is None else previous[is_alive] / np.outer(unit, unit)
@@ -393,7 +390,6 @@ class MultivariateNormal(GaussianFamily):
                 raise self._least_of(C / ratio, count)
         if self.variance_floor:
             values, vectors = np.linalg.eigh(C[is_alive])
-            least = self.variance_floor * (1.0 if chosen.is_scale_free else diagonals(ratio).mean())
             values = np.maximum(values, least)[:, None, :]
             C[is_alive] = symmetric((vectors * values) @ vectors.transpose(0, 2, 1))
         if self.added_variance:
@@ -415,10 +411,23 @@ class MultivariateNormal(GaussianFamily):
         joined, mean, W = prior.joined(self._structure.name, count, mean, W * units * count[:, None, None])
         return prior, joined, mean, W / units / joined[:, None, None]
 
-    def log_prior(self) -> float:
+    def log_prior_of_components(self) -> Array:
         if self.prior is None or self.prior.scale is None:
-            return 0.0
-        return self.prior.log_density(self._structure.name, self.mean, self.covariance)
+            return super().log_prior_of_components()
+        return self.prior.log_densities(self._structure.name, self.mean, self.covariance)
+
+    def at_bound(self) -> dict[str, NDArray[np.bool_]]:
+        if not self.variance_floor:
+            return {}
+        unit, least = self._floor(self._about(self.mean.shape[1])[1])
+        smallest = np.linalg.eigvalsh(self.covariance / np.outer(unit, unit))[:, 0]
+        return {"covariance": np.asarray(smallest <= least * (1 + 1e-6))}
+
+    def _floor(self, scale: Array) -> tuple[Array, float]:
+        """Units (d,) that the structure may be looked at in, and the least variance in these."""
+        # what is not free of scale is meant in the units of x; all columns together may be scaled
+        unit = scale if self._structure.is_scale_free else np.full(len(scale), np.exp(np.log(scale).mean()))
+        return unit, self.variance_floor * float(((scale / unit) ** 2).mean())
 
     @property
     def _least_pivot(self) -> float:
@@ -461,6 +470,9 @@ class MultivariateNormal(GaussianFamily):
 
     def conditional_means(self, x: Array) -> Array:
         return self._filled(x)
+
+    def cell_cdf(self, x: Array, *, is_upper: bool = False) -> Array:
+        return normal_cdf((x - self.mean[:, None]) / np.sqrt(diagonals(self.covariance))[:, None], is_upper=is_upper)
 
     def draw_missing(self, x: Array, labels: NDArray[np.intp], rng: np.random.Generator) -> Array:
         return np.asarray(self._filled(x, labels, rng)[0])

@@ -22,7 +22,7 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import digamma, gammaln, polygamma
+from scipy.special import betainc, digamma, gammaln, polygamma
 
 from emix.block import LOG_ZERO, Array, Schema, Summary
 from emix.errors import DegenerateError, ModelError, RootNotFoundError
@@ -212,6 +212,12 @@ class NegativeBinomial(Family):
             return least, most
         return np.minimum(least, by_column(previous)[:, j]), np.maximum(most, by_column(previous)[:, j])
 
+    def at_bound(self) -> dict[str, NDArray[np.bool_]]:
+        largest = np.array([max(float(values[-1]), 1.0) for values in self.values()])
+        size = by_column(self.size)
+        found = (size >= MOST * largest * (1 - 1e-9)) | (size <= LEAST * (1 + 1e-9))
+        return {"size": found if self.size.ndim > 1 else found[:, 0]}
+
     # -- the rest ----------------------------------------------------------------------------------------------------
 
     def sample(self, labels: NDArray[np.intp], rng: np.random.Generator, given: Array | None = None) -> Array:
@@ -220,6 +226,12 @@ class NegativeBinomial(Family):
 
     def cell_means(self) -> Array:
         return by_column(self.mean)
+
+    def cell_cdf(self, x: Array, *, is_upper: bool = False) -> Array:
+        m, s = by_column(self.mean)[:, None], by_column(self.size)[:, None]
+        count = np.maximum(x, 0.0) + 1
+        own = betainc(count, s, m / (m + s)) if is_upper else betainc(s, count, s / (m + s))
+        return np.where(x < 0, float(is_upper), own)
 
     def coordinates(self, x: Array) -> Array:
         return np.asarray(2 * np.arcsinh(np.sqrt(x)))  # Anscombe: variance about 1 at a size of 1, whatever the mean

@@ -14,6 +14,7 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr
 
 from emix.block import Array, Schema, Summary, updated
 from emix.errors import DegenerateError, ModelError
@@ -211,6 +212,10 @@ class LocationScaleFamily(ColumnwiseFamily):
                 lines.append(Work(self._variance_name, variance[:, j], text, variance[:, j] * n, n))
         return tuple(lines)
 
+    def cell_cdf(self, x: Array, *, is_upper: bool = False) -> Array:
+        mean, variance = (by_column(getattr(self, name))[:, None] for name in (self._mean_name, self._variance_name))
+        return normal_cdf((self._unit(x) - mean) / np.sqrt(variance), is_upper=is_upper)
+
     def narrowness(self) -> tuple[Array, tuple[str, ...]]:
         return self._moments()[1], self.columns
 
@@ -254,6 +259,11 @@ class Normal(LocationScaleFamily):
 
     def coordinates(self, x: Array) -> Array:
         return x
+
+
+def normal_cdf(z: Array, *, is_upper: bool) -> Array:
+    """P(Z <= z), or P(Z > z), of a standard normal."""
+    return np.asarray(ndtr(-z if is_upper else z))
 
 
 def positive_or_one(value: Array) -> Array:

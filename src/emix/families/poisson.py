@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaln
+from scipy.special import gammainc, gammaincc, gammaln
 
 from emix.block import Array, safe_log
 from emix.families.base import Parameter, Support, Work
@@ -76,6 +76,9 @@ class Poisson(ColumnwiseFamily):
     def cell_means(self) -> Array:
         return by_column(self.rate)
 
+    def cell_cdf(self, x: Array, *, is_upper: bool = False) -> Array:
+        return poisson_cdf(x, by_column(self.rate)[:, None], is_upper=is_upper)
+
     def coordinates(self, x: Array) -> Array:
         return np.asarray(2 * np.sqrt(x))  # Anscombe: variance about 1 whatever the rate
 
@@ -85,3 +88,9 @@ class Poisson(ColumnwiseFamily):
             Work("rate", value[:, j], f"sum of {c} / expected rows", expected[:, j], expected[:, d + j])
             for j, c in enumerate(self.columns)
         )
+
+
+def poisson_cdf(x: Array, rate: Array, *, is_upper: bool) -> Array:
+    """P(X <= x), or P(X > x), broadcast; x may be below 0."""
+    share = gammainc if is_upper else gammaincc
+    return np.where(x < 0, float(is_upper), share(np.maximum(x, 0.0) + 1, rate))

@@ -349,6 +349,16 @@ class ScipyDistribution(Family):
         parts = [np.stack([self._log_density(values, k, j) for k in K]) for j, values in pairs]
         return np.concatenate(parts, axis=1)
 
+    def cell_cdf(self, x: Array, *, is_upper: bool = False) -> Array:
+        K = range(self.n_components or 0)
+        found = np.stack(
+            [
+                np.stack([self._law.cdf(c, self._parameters_of(k, j), is_upper=is_upper) for j, c in enumerate(x.T)], 1)
+                for k in K
+            ]
+        )
+        return np.where(np.isnan(x), np.nan, found)
+
     # -- the M-step --------------------------------------------------------------------------------------------------
 
     def _maximize(self, expected: Array) -> Self:

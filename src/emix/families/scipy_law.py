@@ -91,6 +91,12 @@ class Law:
                 return np.asarray(self.distribution.logpmf(x, *shapes, loc=loc))
             return np.asarray(self.distribution.logpdf(x, *shapes, loc=loc, scale=scale))
 
+    def cdf(self, x: Array, values: Mapping[str, float], *, is_upper: bool) -> Array:
+        """P(X <= x), or P(X > x)."""
+        own = {"loc": values["loc"]} if self.is_discrete else {"loc": values["loc"], "scale": values.get("scale", 1.0)}
+        function = self.distribution.sf if is_upper else self.distribution.cdf
+        return np.asarray(function(x, *(values[name] for name in self.shapes), **own))
+
     @cached_property
     def defaults(self) -> dict[str, float]:
         """Parameters that are held unless told otherwise, and at what.

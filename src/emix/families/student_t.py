@@ -23,7 +23,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
-from scipy.special import digamma
+from scipy.special import digamma, gammaln, stdtr
 
 from emix.block import Array, Schema, Summary, updated
 from emix.constraints import NO_CONSTRAINTS, Constraints
@@ -205,6 +205,17 @@ class StudentT(GaussianFamily):
             name="family", requirement="one whose log-density is linear in its statistics", found=self.name
         )
 
+    def fisher_coefficients(self) -> Array:
+        """Those of the row and its own weight u together: a normal given u, and the Gamma of u."""
+        own, a = self._normal.coefficients(), self.degrees_of_freedom[:, None] / 2
+        half_log_det = self._whitened[1][:, None]
+        at_mean = own[:, -1:] + half_log_det  # -m' P m / 2, up to a constant
+        return np.concatenate([own[:, :-1], at_mean - a, a, a * np.log(a) - gammaln(a) - half_log_det], axis=1)
+
+    def at_bound(self) -> dict[str, NDArray[np.bool_]]:
+        v = self.degrees_of_freedom
+        return {"degrees_of_freedom": np.asarray((v >= MOST * (1 - 1e-9)) | (v <= LEAST * (1 + 1e-9)))}
+
     # -- the M-step --------------------------------------------------------------------------------------------------
 
     @property
@@ -285,6 +296,11 @@ class StudentT(GaussianFamily):
         squared = seen.squared[labels, np.arange(len(x))]
         u = rng.gamma((v + seen.n_seen) / 2) / ((v + squared) / 2)
         return np.asarray(mean + (drawn - mean) / np.sqrt(np.maximum(u, np.finfo(np.float64).tiny))[:, None])
+
+    def cell_cdf(self, x: Array, *, is_upper: bool = False) -> Array:
+        deviation = np.sqrt(np.diagonal(self.scale, axis1=1, axis2=2))[:, None]
+        z = (x - self.mean[:, None]) / deviation
+        return np.asarray(stdtr(self.degrees_of_freedom[:, None, None], -z if is_upper else z))
 
     def coordinates(self, x: Array) -> Array:
         pivot, unit = self._about(x.shape[1])

@@ -17,6 +17,7 @@ from emix.block import Array, safe_log
 from emix.errors import RootNotFoundError
 from emix.families.base import Parameter, Support, Work
 from emix.families.columnwise import ColumnwiseFamily, by_column
+from emix.families.poisson import poisson_cdf
 from emix.kernels.reference import excess_minus_log
 from emix.kernels.tiles import VALUES, Tile
 from emix.spaces import NONNEGATIVE
@@ -69,6 +70,12 @@ class TruncatedPoisson(ColumnwiseFamily):
         rate = self.of_column(self.rate, labels)
         first = -np.log1p(rng.random(rate.shape) * np.expm1(-rate))
         return np.asarray(1 + rng.poisson(np.maximum(rate - first, 0.0)), dtype=np.float64)
+
+    def cell_cdf(self, x: Array, *, is_upper: bool = False) -> Array:
+        rate, count = by_column(self.rate)[:, None], np.maximum(x, 0.0)
+        beyond = poisson_cdf(count, rate, is_upper=True) / -np.expm1(-rate)
+        within = (poisson_cdf(count, rate, is_upper=False) - np.exp(-rate)) / -np.expm1(-rate)
+        return np.where(x < 1, float(is_upper), beyond if is_upper else within)
 
     def coordinates(self, x: Array) -> Array:
         return np.asarray(2 * np.sqrt(x))

@@ -23,6 +23,7 @@ from emix.block import Array, safe_log, safe_log1m
 from emix.errors import RootNotFoundError
 from emix.families.base import Parameter, Support, Work
 from emix.families.columnwise import ColumnwiseFamily, by_column
+from emix.families.poisson import poisson_cdf
 from emix.families.truncated_poisson import rate_from_excess
 from emix.spaces import NONNEGATIVE, PROBABILITY
 
@@ -97,6 +98,11 @@ class ZeroInflatedPoisson(ColumnwiseFamily):
 
     def cell_means(self) -> Array:
         return by_column(self.rate) * (1 - by_column(self.zero_probability))
+
+    def cell_cdf(self, x: Array, *, is_upper: bool = False) -> Array:
+        rate, z = by_column(self.rate)[:, None], by_column(self.zero_probability)[:, None]
+        own = (1 - z) * poisson_cdf(x, rate, is_upper=is_upper)
+        return own + z * ((x < 0) if is_upper else (x >= 0))
 
     def coordinates(self, x: Array) -> Array:
         return np.asarray(2 * np.sqrt(x))

@@ -13,6 +13,7 @@ from emix.block import Array
 from emix.errors import ModelError
 from emix.families import Categorical, Columns, Family
 from emix.fitting import responsibilities
+from emix.inference.readings import own_columns
 from emix.model import Mixture
 from emix.results import FitResult
 
@@ -152,6 +153,16 @@ def frame_of(columns: dict[str, Any], types: dict[str, Any], library: str | None
     return _frame(columns, types, _backend(library))
 
 
+def frame_of_kinds(
+    columns: dict[str, list[Any]], *, text: tuple[str, ...], whole: tuple[str, ...], backend: str | None
+) -> Any:
+    """A table of text, whole numbers and, else, numbers, in which None is null."""
+    types: dict[str, Any] = {
+        name: nw.String() if name in text else nw.Int64() if name in whole else nw.Float64() for name in columns
+    }
+    return _frame(columns, types, _backend(backend))
+
+
 def _frame(columns: dict[str, Any], types: dict[str, Any], backend: Any) -> Any:
     return nw.from_dict(columns, schema=types, backend=backend).to_native()
 
@@ -168,7 +179,7 @@ def _family_cells(family: Family) -> Iterator[_Cell]:
 
 def _one_family_cells(family: Family, names: tuple[str, ...] | None) -> Iterator[_Cell]:
     if names is None:
-        names = _own_columns(family)
+        names = own_columns(family)
     if isinstance(family, Categorical):
         for j, table in enumerate(family.tables):
             levels = family.levels[j] if family.levels else tuple(str(code) for code in range(table.shape[1]))
@@ -183,14 +194,3 @@ def _one_family_cells(family: Family, names: tuple[str, ...] | None) -> Iterator
             level = names[index[1]] if len(index) == 2 else None
             for k in range(len(array)):
                 yield _Cell(k, column, parameter, level, float(array[(k, *index)]))
-
-
-def _own_columns(family: Family) -> tuple[str, ...]:
-    """Names of the columns that have parameters; x0, x1, ... before there are data."""
-    if family.binding is not None:
-        beside = family.support.bound_column is not None
-        return family.columns[: len(family.columns) - beside]
-    if isinstance(family, Categorical):
-        return tuple(f"x{j}" for j in range(len(family.tables)))
-    widths = [np.shape(value)[1] for value in family.parameters.values() if np.ndim(value) > 1]
-    return tuple(f"x{j}" for j in range(max(widths, default=1)))

@@ -109,8 +109,11 @@ class ConjugatePrior(Prior):
             extra = dof + (2 if structure.endswith("I") else d + 1)
         return count + 1 + extra / n_shares, joined_mean, scatter + pull + scale / n_shares
 
-    def log_density(self, structure: str, mean: Array, covariance: Array) -> float:
-        """Log prior of the parameters, in nats, up to a constant."""
+    def log_densities(self, structure: str, mean: Array, covariance: Array) -> Array:
+        """(K,) log prior of each component's parameters, in nats, up to a constant.
+
+        A covariance that is common to all counts once, with the first.
+        """
         d = mean.shape[1]
         prior_mean, scale, dof = np.array(self.mean), np.array(self.scale), float(self.dof or 0.0)
         exponent = dof + d + 1
@@ -120,9 +123,9 @@ class ConjugatePrior(Prior):
             exponent = dof + 2
         P, log_det = np.linalg.inv(covariance), np.linalg.slogdet(covariance)[1]
         off = mean - prior_mean
-        of_means = -0.5 * (log_det + self.shrinkage * np.einsum("ki,kij,kj->k", off, P, off)).sum()
+        of_means = -0.5 * (log_det + self.shrinkage * np.einsum("ki,kij,kj->k", off, P, off))
         each = -0.5 * (exponent * log_det + np.trace(P @ scale, axis1=1, axis2=2))
-        return float(of_means + (each[0] if structure in COMMON else each.sum()))
+        return np.asarray(of_means + (each * (np.arange(len(each)) == 0) if structure in COMMON else each))
 
 
 def _is_number(value: Any) -> bool:

@@ -85,7 +85,14 @@ class PriorOwner(ABC):
 
     def log_prior(self) -> float:
         """Log density of the parameters under the prior, in nats, up to a constant; 0 without one."""
-        return float(self._log_prior_terms().sum())
+        return float(self.log_prior_of_components().sum())
+
+    def log_prior_of_components(self) -> Array:
+        """(K,) what each component adds to `log_prior`."""
+        terms = self._log_prior_terms()
+        if terms.size == 0:
+            return np.zeros(self.n_components or 0)
+        return np.asarray(terms.sum(axis=1) if terms.ndim == 2 else terms.sum(axis=(0, 2)))
 
     def _log_prior_terms(self) -> Array:
         """What `log_prior` adds up; its rounding is that of these."""
