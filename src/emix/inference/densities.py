@@ -37,9 +37,9 @@ MOST_BARS = 60
 """Counts further apart than this are put together in bins."""
 MOST_LEVELS = 20
 """Categories that are shown by name; the others are shown together."""
-TAIL, STRETCH = 0.005, 4.0
-"""Rows in the outermost half per cent on either side that are further out than four times the width of all others are
-not shown: a single one would leave no room for them."""
+TAIL, STRETCH = 0.005, 1.0
+"""Rows in the outermost half per cent on either side are not shown if they lie further out than all others are wide: a
+single one would leave no room for these."""
 
 
 @dataclass(frozen=True)
@@ -218,13 +218,10 @@ def component_densities(family: Family, j: int, points: Array, totals: tuple[Arr
         return _out_of(totals, family.probabilities[:, j], points)
     if isinstance(family, Binomial) and isinstance(family.n_trials, str):
         return _out_of(totals, family.probability, points)
-    if isinstance(family, CensoredFamily):
-        cells = np.ones((len(points), 2))
-        cells[:, j] = points
-    else:
-        whole = Mixture(family)
-        one = whole if len(family.columns) == 1 else marginal(whole, j)
-        family, cells = one.family, points[:, None]
+    cells = np.full((len(points), len(family.columns)), 1.0 if isinstance(family, CensoredFamily) else np.nan)
+    cells[:, j] = points  # the time of an event; else a missing cell leaves the density of the others
+    if len(family.columns) > 1 and not family.support.takes_missing:
+        family, cells = marginal(Mixture(family), j).family, points[:, None]
     model, source = prepared(Mixture(family), cells)
     log_prob = [model.log_prob(c.cells) + model.family.log_base_measure(c.cells) for c in source.chunks]
     return np.asarray(np.exp(np.concatenate(log_prob, axis=1)))
