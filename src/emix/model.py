@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emix.block import Array, Chunk, Coding, Expectation, Patterns, Plan, Schema, Summary, safe_log, updated
+from emix.described import ShownInNotebooks
 from emix.errors import ImpossibleRowError, ModelError
 from emix.families import Bernoulli, Family, Work
 from emix.families.patterns import expect_by_pattern
@@ -52,7 +53,7 @@ class Audit(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Mixture:
+class Mixture(ShownInNotebooks):
     """A mixture of `n_components` members of one family: a specification, or a model with parameters. Immutable.
 
         z_i ~ Categorical(mixing_proportions);   x_i | z_i = k ~ family with the parameters of component k.

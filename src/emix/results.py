@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from emix.described import html_of
 from emix.errors import ModelError
 from emix.model import Mixture
 from emix.persistence import save, to_document
@@ -211,6 +212,9 @@ class FitResult:
         """A line."""
         ending = self.stop_reason.sentence
         return f"{self.model}: log-likelihood {self.log_likelihood:.6f} after {self.n_iter} iterations; {ending}"
+
+    def _repr_html_(self) -> str:
+        return html_of(self.model, self.summary(), self.stop_reason.sentence, self.warnings)
 
 
 def _finite(fields: dict[str, Any]) -> dict[str, Any]:

@@ -134,7 +134,7 @@ def density_of(model: Mixture, source: InMemorySource, column: str | int | None 
         return ColumnDensity(name, kind, names, edges[:-1] + 0.5, components, edges, heights, tuple(notes))
     low, high, n_beyond = _span(x, weight)
     if n_beyond:
-        notes.append(f"{n_beyond:,} rows lie beyond the axis")
+        notes.append("1 row lies beyond the axis" if n_beyond == 1 else f"{n_beyond:,} rows lie beyond the axis")
     near = _quantiles(model, source, j)
     edges = _edges(x, near, low, high, kind)
     inside = (x >= edges[0]) & (x <= edges[-1])
@@ -275,7 +275,7 @@ def _cells(source: InMemorySource, family: Family, j: int, own: int) -> tuple[Ar
     seen = ~np.isnan(x)
     n_missing = int((~seen & (weight > 0)).sum())
     seen &= weight > 0
-    return x[seen], weight[seen], [f"{n_missing:,} rows without a value"] if n_missing else []
+    return x[seen], weight[seen], [f"{n_missing:,} row{'s' * (n_missing > 1)} without a value"] if n_missing else []
 
 
 def kaplan_meier(time: Array, event: Array, weight: Array) -> tuple[Array, Array, float]:
