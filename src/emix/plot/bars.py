@@ -100,7 +100,11 @@ def _stacked(ax: Axes | None, mixture: Mixture, found: list[ColumnProfile], name
             _stack(ax, mixture, i * (K + 1) + k, k, one, names[k] if i == 0 else "_")
     middles = [i * (K + 1) + (K - 1) / 2 for i in range(len(found))]
     ax.set_xticks(middles, [canvas.clipped(one.column, 16) for one in found])
-    ax.tick_params(axis="x", length=0)
+    ax.tick_params(axis="x", length=0, pad=15)
+    places = [i * (K + 1) + k for i in range(len(found)) for k in range(K)]
+    short = [canvas.clipped(canvas.short_name(mixture, k), 4) for k in range(K)]
+    ax.set_xticks(places, short * len(found), minor=True, fontsize=canvas.SMALLEST)
+    ax.tick_params(axis="x", which="minor", length=0, pad=2)
     ax.set_xlim(-0.9, len(found) * (K + 1) - 1.1)
     ax.set_ylim(0, 1)
     ax.set_ylabel("probability of each answer")

@@ -95,8 +95,7 @@ def _draw_numbers(ax: Axes, mixture: Mixture, found: ColumnDensity) -> None:
             label=canvas.name(mixture, k),
         )
     if len(found.components) > 1:
-        marks: dict[str, Any] = {"marker": "_", "markersize": 11} if is_single else {}
-        ax.plot(found.points, found.mixture, color="#8A8A8A", linewidth=2.6, label="mixture", zorder=1.8, **marks)
+        ax.plot(found.points, found.mixture, color="#8A8A8A", linewidth=2.6, label="mixture", zorder=1.8)
     highest = float(found.heights.max(initial=0.0))
     top = min(float(found.mixture.max()), HEADROOM * highest) if highest > 0 else float(found.mixture.max())
     ax.set_ylim(0, 1.08 * max(top, highest))

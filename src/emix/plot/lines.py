@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 CRITERIA = ("bic", "icl", "aic", "aicc", "sabic", "log_likelihood", "entropy", "cross_validated")
 SCALES = ("gap", "log-likelihood")
-LARGER_IS_BETTER = ("log_likelihood", "cross_validated")
+LARGER_IS_BETTER = ("log_likelihood", "cross_validated", "entropy")
 
 
 def trace(result: Any, ax: Axes | None = None, *, scale: str = "gap") -> Axes:
@@ -114,8 +114,9 @@ def selection(selection: Any, criterion: str = "bic", ax: Axes | None = None) ->
     selection : Selection
         What `emix.select` returned.
     criterion : str, default='bic'
-        A number of its rows: 'bic', 'icl', 'aic', 'aicc', 'sabic', 'entropy' (smaller is better), or 'log_likelihood',
-        'cross_validated' (larger is better).
+        A number of its rows: 'bic', 'icl', 'aic', 'aicc' or 'sabic', of which the smallest is marked; 'log_likelihood',
+        'cross_validated' or 'entropy' (R2), of which the largest is. Candidates that did not converge are marked only
+        where none did.
     ax : Axes, optional
         Where to draw; a new figure by default.
 
@@ -132,14 +133,16 @@ def selection(selection: Any, criterion: str = "bic", ax: Axes | None = None) ->
     """
     if criterion not in CRITERIA:
         raise ModelError.choice(what="criterion", found=criterion, available=CRITERIA)
-    points = _points(selection, criterion)
-    if not points:
+    rows = selection.rows()
+    if criterion == "cross_validated":
+        rows = [{**row, criterion: c.cross_validated} for row, c in zip(rows, selection.candidates, strict=True)]
+    rows = [row for row in rows if row.get(criterion) is not None and math.isfinite(row[criterion])]
+    if not rows:
         raise ModelError.argument(name="selection", requirement=f"candidates with {criterion}", found=selection)
-    families = list(dict.fromkeys(family for family, _, _ in points))
-    sign = -1.0 if criterion in LARGER_IS_BETTER else 1.0
     ax = canvas.axes(ax, (6.4, 4.0))
+    families = list(dict.fromkeys(row["family"] for row in rows))
     for i, family in enumerate(families):
-        own = sorted((K, value) for one, K, value in points if one == family)
+        own = sorted((row["n_components"], row[criterion]) for row in rows if row["family"] == family)
         ax.plot(
             *zip(*own, strict=True),
             color=canvas.COLOURS[i % len(canvas.COLOURS)],
@@ -149,25 +152,18 @@ def selection(selection: Any, criterion: str = "bic", ax: Axes | None = None) ->
             markersize=5,
             label=canvas.clipped(family, 40),
         )
-    family, K, value = min(points, key=lambda point: sign * point[2])
-    ax.plot(K, value, "*", color=canvas.INK, markersize=12, zorder=4, label="the best")
+    choose = max if criterion in LARGER_IS_BETTER else min
+    best = choose([row for row in rows if row["converged"]] or rows, key=lambda row: row[criterion])
+    ax.plot(best["n_components"], best[criterion], "*", color=canvas.INK, markersize=12, zorder=4, label="the best")
     ax.set_xlabel("number of components")
-    ax.set_xticks(sorted({K for _, K, _ in points}))
-    words = criterion.replace("_", "-") if sign < 0 or criterion == "entropy" else criterion.upper()
-    ax.set_ylabel(f"{words} ({'larger' if sign < 0 else 'smaller'} is better)")
-    rows = selection.rows()
-    n_failed = sum(bool(row["error"]) for row in rows)
-    notes = [f"{n_failed} of {len(rows)} candidates failed" if n_failed else ""]
+    ax.set_xticks(sorted({row["n_components"] for row in rows}))
+    ax.ticklabel_format(axis="y", useOffset=False, style="plain")
+    words = criterion.upper() if choose is min else criterion.replace("_", "-")
+    ax.set_ylabel(f"{words} ({'smaller' if choose is min else 'larger'} is better)")
+    every, K = selection.rows(), best["n_components"]
+    n_failed = sum(bool(row["error"]) for row in every)
+    notes = [f"{n_failed} of {len(every)} candidates failed" if n_failed else ""]
     notes.append("" if selection.is_complete else "interrupted: not all candidates were tried")
-    canvas.entitle(ax, f"{canvas.clipped(family, 40)}, {K} component" + "s" * (K != 1), notes)
+    canvas.entitle(ax, f"{canvas.clipped(best['family'], 40)}, {K} component" + "s" * (K != 1), notes)
     canvas.legend(ax, beside=len(families) > 3)
     return ax
-
-
-def _points(selection: Any, criterion: str) -> list[tuple[str, int, float]]:
-    """Family, number of components and criterion of each candidate that has it."""
-    rows = selection.rows()
-    if criterion == "cross_validated":
-        rows = [{**row, criterion: c.cross_validated} for row, c in zip(rows, selection.candidates, strict=True)]
-    found = [(row["family"], row["n_components"], row.get(criterion)) for row in rows]
-    return [(f, int(K), float(v)) for f, K, v in found if v is not None and np.isfinite(v)]
