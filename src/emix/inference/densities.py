@@ -346,8 +346,9 @@ def _span(x: Array, weight: Array) -> tuple[float, float, int]:
     low, high = (float(q) for q in weighted_quantiles(x, weight, np.array([TAIL, 1 - TAIL])))
     room = STRETCH * (high - low)
     least, most = float(x.min()), float(x.max())
-    low = least if low - least <= room or room == 0 else low
-    high = most if most - high <= room or room == 0 else high
+    if room > 0:  # to the outermost of those that are near enough
+        least, most = float(x[x >= low - room].min()), float(x[x <= high + room].max())
+    low, high = least, most
     return low, high, int(((x < low) | (x > high)).sum())
 
 

@@ -61,7 +61,7 @@ def profile(model: Any, data: Any = None, ax: Axes | None = None, *, kind: str |
     FileError
         Matplotlib is not installed.
     """
-    mixture = canvas.mixture_of(model)
+    mixture = canvas.named(canvas.mixture_of(model))
     if kind is not None and kind not in KINDS:
         raise ModelError.choice(what="kind of profile", found=kind, available=KINDS)
     found = column_profiles(mixture)

@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from emix.errors import FileError, ModelError
+from emix.families import Columns
+from emix.fitting.use import bind_to_names
 from emix.inference.frames import component_column
 from emix.model import Mixture
 from emix.results import FitResult
@@ -17,9 +19,9 @@ from emix.results import FitResult
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D1F", "#5B4A9C")
-"""Of Okabe and Ito, their yellow and black, which are lost on paper and beside text, darkened to an ochre and replaced
-by a violet."""
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#5C4A00", "#7A1C5C")
+"""Six of Okabe and Ito, and an umber and a plum for their yellow and black, which are lost on paper and among text. Any
+two are 19 or more apart in CIELAB also to those who see no red or no green, as the first six are."""
 MARKERS = ("o", "^", "s", "D", "v", "P", "X", "<", ">", "p", "h")
 LINES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)), (0, (3, 1, 1, 1, 1, 1)))
 HATCHES = ("", "////", "....", "\\\\\\\\", "xxxx", "----", "oo")
@@ -117,6 +119,16 @@ def mixture_of(model: Any) -> Mixture:
     if not found.is_fitted:
         raise ModelError.not_fitted("This mixture")
     return found
+
+
+def named(model: Mixture) -> Mixture:
+    """With columns x0, x1, ... where no data named them."""
+    if model.family.binding is not None or isinstance(model.family, Columns):
+        return model
+    value = next(iter(model.family.parameters.values()))
+    is_matrix = not isinstance(value, tuple) and value.ndim > 1 and not model.family.support.is_categorical
+    d = len(value) if isinstance(value, tuple) else value.shape[1] if is_matrix else 1
+    return bind_to_names(model, tuple(f"x{j}" for j in range(d)))
 
 
 def result_of(result: Any) -> FitResult:

@@ -184,6 +184,7 @@ def _quantile_residuals(
 
 def _tables(model: Mixture, data: Any, ax: Axes | None) -> Axes:
     """Bivariate residuals of all pairs of items, as a map."""
+    model, _ = prepared(model, data)
     names = model.family.columns
     d = len(names)
     if d < 2:
