@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 from emix.block import Array
@@ -34,8 +35,8 @@ def residuals(
 ) -> Axes:
     """What the model does not explain.
 
-    Of numbers the quantile residuals: standard normal, whatever the family, if the model is true; one column against
-    its values, several side by side. Of categorical items the bivariate residuals: about 1 where the classes explain
+    Of numbers the quantile residuals: standard normal, whatever the family, if the model is true; of one column in
+    the order of the rows, which shows a drift, several side by side. Of categorical items the bivariate residuals: about 1 where the classes explain
     why two items go together, well above where they do not.
 
     Parameters
@@ -72,15 +73,17 @@ def residuals(
     mixture = canvas.mixture_of(model)
     if isinstance(mixture.family, Categorical) and column is None:
         return _tables(mixture, data, ax)
-    names, x, found, note = _quantile_residuals(mixture, data, column, random_state)
+    names, rows, found, note = _quantile_residuals(mixture, data, column, random_state)
     ax = canvas.axes(ax)
     if len(names) == 1:
-        ax.scatter(x[:, 0], found[:, 0], s=9, color=canvas.COLOURS[0], alpha=0.45, linewidths=0, rasterized=True)
-        ax.set_xlabel(names[0])
+        ax.scatter(rows, found[:, 0], s=9, color=canvas.COLOURS[0], alpha=0.45, linewidths=0, rasterized=True)
+        ax.set_xlabel("row")
     else:
         rng = np.random.default_rng(0)
         for i, z in enumerate(found.T):
             seen = z[~np.isnan(z)]
+            if len(seen) == 0:
+                continue
             place = i + rng.uniform(-0.3, 0.3, len(seen))
             ax.scatter(place, seen, s=6, color=canvas.COLOURS[0], alpha=0.3, linewidths=0, rasterized=True)
             ax.plot(np.full(3, i), np.quantile(seen, [0.25, 0.5, 0.75]), "_", color=canvas.INK, markersize=18)
@@ -90,7 +93,7 @@ def residuals(
     for height, style in ((0.0, "-"), (-1.96, (0, (5, 3))), (1.96, (0, (5, 3)))):
         ax.axhline(height, color="#777777", linewidth=0.8, linestyle=style, zorder=0)
     beyond = 100 * float((np.abs(found[~np.isnan(found)]) > 1.96).mean())
-    ax.set_ylabel("quantile residual")
+    ax.set_ylabel("quantile residual" + (f" of {canvas.clipped(names[0])}" if len(names) == 1 else ""))
     quartiles = "" if len(names) == 1 else "dashes: quartiles and median"
     canvas.entitle(ax, f"{beyond:.1f} % beyond \u00b11.96; 5 % if the model is true", [note, quartiles])
     return ax
@@ -167,11 +170,14 @@ def _normal_quantiles(n: int) -> Array:
 
 def _quantile_residuals(
     model: Mixture, data: Any, column: str | int | None, random_state: Any
-) -> tuple[list[str], Array, Array, str]:
-    """Names, cells and residuals (n, c) of the columns to show, and a note on what is not."""
+) -> tuple[list[str], NDArray[np.intp], Array, str]:
+    """Names of the columns to show, positions of the rows (n,), residuals (n, c), and a note on what is not shown."""
     model, source = prepared(model, data)
     every = shown_columns(model)
     chosen = every[:MOST_COLUMNS] if column is None else [column_position(model, column)]
+    if not set(chosen) <= set(every):
+        requirement = f"one of {', '.join(model.family.columns[j] for j in every)}"
+        raise ModelError.argument(name="column", requirement=requirement, found=column)
     some = drawn_rows(source, DISPLAYED, random_state)
     rows = np.arange(source.n_rows) if some.rows is None else some.rows
     goodness = import_module("emix.inference.goodness")
@@ -179,7 +185,9 @@ def _quantile_residuals(
     notes = [f"{len(rows):,} of {source.n_rows:,} rows, drawn at random" if len(rows) < source.n_rows else ""]
     notes.append(f"{len(chosen)} of {len(every)} columns" if column is None and len(chosen) < len(every) else "")
     names = [model.family.columns[j] for j in chosen]
-    return names, some.x[:, chosen].astype(np.float64), found[:, chosen], "; ".join(note for note in notes if note)
+    # a column that is read beside another has no residuals
+    places = [every.index(j) if found.shape[1] == len(every) else j for j in chosen]
+    return names, rows, found[:, places], "; ".join(note for note in notes if note)
 
 
 def _tables(model: Mixture, data: Any, ax: Axes | None) -> Axes:

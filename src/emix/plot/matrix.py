@@ -25,6 +25,8 @@ MOST_COLUMNS = 6
 """Columns that are shown unless others are asked for: those that set the components apart most."""
 LEAST_SIZE, ADDED_SIZE = 9.0, 34.0
 """Area of a certain row's mark, in square points, and what uncertainty adds."""
+MOST_TICKS = 10
+"""Levels of a category that are named on an axis."""
 JITTER = 0.28
 
 
@@ -238,7 +240,9 @@ def _label(grid: Any, densities: list[ColumnDensity]) -> None:
             for axis, found, is_outer in ((ax.xaxis, x, r == d - 1), (ax.yaxis, y, c == 0 and r > 0)):
                 if found.kind == "categories" and (axis is ax.xaxis or c < r):
                     names = [canvas.clipped(level, 9) for level in found.levels]
-                    axis.set_ticks(np.arange(len(names)), names if is_outer else [""] * len(names))
+                    every = -(-len(names) // MOST_TICKS)  # of many levels only some have room for their names
+                    names = [name if i % every == 0 and is_outer else "" for i, name in enumerate(names)]
+                    axis.set_ticks(np.arange(len(names)), names)
                     if axis is ax.xaxis and is_outer and max(map(len, names)) * len(names) > 70 // d:
                         axis.set_tick_params(rotation=90)
                 elif not is_outer:
