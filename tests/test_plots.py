@@ -311,6 +311,25 @@ def test_rows_beyond_all_others_do_not_squeeze_them():
     assert_array_equal(one.heights, [1.0])
 
 
+def test_rare_categories_share_a_place_and_angles_a_turn():
+    rng = np.random.default_rng(0)
+    codes = rng.choice(30, 3000, p=np.r_[np.full(10, 0.005), np.full(20, 0.95 / 20)])
+    table = {"town": np.array([f"t{i:02}" for i in range(30)])[codes].tolist()}
+    result = emix.fit(emix.Mixture(emix.Categorical(), 1), table, random_state=0)
+    found = column_density(result.model, table)
+    assert len(found.levels) == 20
+    assert found.levels[-1] == "11 others"
+    at = found.on_axis(np.append(codes, np.nan))
+    assert np.isnan(at[-1])
+    for place, name in enumerate(found.levels[:-1]):
+        assert {f"t{code:02}" for code in codes[at[:-1] == place]} == {name}
+    assert_allclose(np.bincount(at[:-1].astype(int)) / 3000, found.heights, rtol=1e-12)
+    assert_allclose(found.mixture, found.heights, rtol=1e-9)  # one component has the shares of the rows
+    angles = emix.Mixture(emix.VonMises([90.0], [2.0], unit="degrees"))
+    turned = column_density(angles, [[-10.0], [370.0], [100.0]])
+    assert_allclose(turned.on_axis(np.array([-10.0, 370.0])), [350, 10])
+
+
 def test_a_narrow_component_is_not_missed_between_the_points():
     rng = np.random.default_rng(0)
     x = np.concatenate([rng.normal(0, 100, 300), rng.normal(3, 1e-3, 300)])
@@ -454,6 +473,8 @@ def test_errors_say_what_to_do(faithful_fit):
     model = case.mixture(x)
     with pytest.raises(emix.ModelError, match="that the model describes"):
         plot.density(model, x, 1)
+    with pytest.raises(emix.ModelError, match="ended in an event"):
+        plot.density(model, x * [1, 0], 0)
 
 
 def test_without_matplotlib_the_error_names_the_extra(faithful_fit, monkeypatch):

@@ -9,10 +9,11 @@ Zeitschrift fuer Wahrscheinlichkeitstheorie 57, 453-476 (the width of bins).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 from emix.block import Array, as_cells
@@ -64,6 +65,10 @@ class ColumnDensity:
         Share of the rows (of their weight) in each bin per unit of the column.
     notes : tuple of str
         What is not shown, and why.
+    places : ndarray of int of shape (levels,)
+        Of each category its position on the axis, where those that are rare share the last; empty for numbers.
+    turn : float
+        Of angles the full turn, which begins at the first point; 0 for all others.
     """
 
     column: str
@@ -74,6 +79,17 @@ class ColumnDensity:
     edges: Array
     heights: Array
     notes: tuple[str, ...] = ()
+    places: NDArray[np.intp] = field(default_factory=lambda: np.zeros(0, dtype=np.intp))
+    turn: float = 0.0
+
+    def on_axis(self, cells: Array) -> Array:
+        """Where cells of the column (n,) lie on the axis; NaN is missing."""
+        if self.turn:
+            return np.asarray((cells - self.points[0]) % self.turn + self.points[0])
+        if self.kind != "categories":
+            return cells
+        seen = ~np.isnan(cells)
+        return np.where(seen, self.places[np.where(seen, cells, 0).astype(np.intp)], np.nan)
 
     @property
     def mixture(self) -> Array:
@@ -129,9 +145,14 @@ def density_of(model: Mixture, source: InMemorySource, column: str | int | None 
         components = _joint(model, j, component_densities(family, own, points), points)
         heights = np.asarray(np.bincount(x.astype(np.intp), weight, len(points)) / weight.sum(), dtype=np.float64)
         names = levels or tuple(f"{point:g}" for point in points)
-        names, components, heights = _frequent(names, components, heights)
+        names, places = _frequent(names, heights)
+        components = np.stack([np.bincount(places, one, len(names)) for one in components])
+        heights = np.asarray(np.bincount(places, heights, len(names)), dtype=np.float64)
         edges = np.linspace(-0.5, len(names) - 0.5, len(names) + 1)
-        return ColumnDensity(name, kind, names, edges[:-1] + 0.5, components, edges, heights, tuple(notes))
+        return ColumnDensity(name, kind, names, edges[:-1] + 0.5, components, edges, heights, tuple(notes), places)
+    if not np.isfinite(x).any():
+        found = "censored ones alone"
+        raise ModelError.argument(name="data", requirement="durations that ended in an event", found=found)
     low, high, n_beyond = _span(x, weight)
     if n_beyond:
         notes.append("1 row lies beyond the axis" if n_beyond == 1 else f"{n_beyond:,} rows lie beyond the axis")
@@ -141,7 +162,8 @@ def density_of(model: Mixture, source: InMemorySource, column: str | int | None 
     heights = np.histogram(x[inside], edges, weights=weight[inside])[0] / np.diff(edges) / weight.sum()
     points = _points(near, family, edges, kind)
     components = _joint(model, j, component_densities(family, own, points, totals), points)
-    return ColumnDensity(name, kind, (), points, components, edges, heights, tuple(notes))
+    turn = TURN[family.unit] if isinstance(family, VonMises) else 0.0
+    return ColumnDensity(name, kind, (), points, components, edges, heights, tuple(notes), turn=turn)
 
 
 def column_position(model: Mixture, column: str | int | None) -> int:
@@ -321,15 +343,14 @@ def _n_levels(family: Family, own: int) -> int:
     return family.tables[own].shape[1] if isinstance(family, Categorical) else 2
 
 
-def _frequent(names: tuple[str, ...], components: Array, heights: Array) -> tuple[tuple[str, ...], Array, Array]:
-    """The categories; where they are many the most frequent of them, and the others as one."""
+def _frequent(names: tuple[str, ...], heights: Array) -> tuple[tuple[str, ...], NDArray[np.intp]]:
+    """Names on the axis and the place of each category; where they are many, all but the most frequent share one."""
     if len(names) <= MOST_LEVELS:
-        return names, components, heights
-    order = np.argsort(-heights, kind="stable")
-    kept, others = np.sort(order[: MOST_LEVELS - 1]), order[MOST_LEVELS - 1 :]
-    names = (*(names[i] for i in kept), f"{len(others)} others")
-    rest = components[:, others].sum(axis=1, keepdims=True)
-    return names, np.hstack([components[:, kept], rest]), np.append(heights[kept], heights[others].sum())
+        return names, np.arange(len(names))
+    kept = np.sort(np.argsort(-heights, kind="stable")[: MOST_LEVELS - 1])
+    places = np.full(len(names), len(kept))
+    places[kept] = np.arange(len(kept))
+    return (*(names[i] for i in kept), f"{len(names) - len(kept)} others"), places
 
 
 def weighted_quantiles(x: Array, weight: Array, probabilities: Array) -> Array:

@@ -121,6 +121,8 @@ class Outline:
 
     Attributes
     ----------
+    component : int
+        Which it is.
     curve : ndarray of shape (m, 2) or None
         Points of the curve, where it has a formula.
     x, y : ndarray of shape (m,)
@@ -131,6 +133,7 @@ class Outline:
         Of the density around the share of the component.
     """
 
+    component: int
     curve: Array | None
     x: Array
     y: Array
@@ -166,7 +169,7 @@ def outlines(model: Mixture, i: int, j: int, span: tuple[tuple[float, float], tu
             C[0, 1] = C[1, 0] = _covariance_of(one, k, own_i, own_j)
         points = np.linalg.cholesky(C) @ circle + np.array([[first.centre[k]], [second.centre[k]]])
         curve = np.stack([np.exp(p) if f.is_log else p for f, p in zip((first, second), points, strict=True)], axis=1)
-        found.append(Outline(curve, np.zeros(0), np.zeros(0), np.zeros((0, 0))))
+        found.append(Outline(k, curve, np.zeros(0), np.zeros(0), np.zeros((0, 0))))
     return found
 
 
@@ -211,7 +214,7 @@ def _on_grid(
         axes.append(np.asarray(least + step * (np.arange(GRID) + 0.5)))
         densities.append(component_densities(family, own, axes[-1]))
     found = []
-    for over_x, over_y in zip(*densities, strict=True):
+    for k, (over_x, over_y) in enumerate(zip(*densities, strict=True)):
         product = over_y[:, None] * over_x
         total = product.sum()
         if not 0 < total < np.inf:  # all of the component lies beyond the axes
@@ -219,5 +222,5 @@ def _on_grid(
         falling = np.sort(product.ravel())[::-1]
         level = float(falling[np.searchsorted(np.cumsum(falling), SHARE * total)])
         top = float(falling[0])
-        found.append(Outline(None, axes[0], axes[1], product / top, level / top))
+        found.append(Outline(k, None, axes[0], axes[1], product / top, level / top))
     return found

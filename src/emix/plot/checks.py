@@ -36,8 +36,8 @@ def residuals(
     """What the model does not explain.
 
     Of numbers the quantile residuals: standard normal, whatever the family, if the model is true; of one column in
-    the order of the rows, which shows a drift, several side by side. Of categorical items the bivariate residuals: about 1 where the classes explain
-    why two items go together, well above where they do not.
+    the order of the rows, which shows a drift, several side by side. Of categorical items the bivariate residuals:
+    about 1 where the classes explain why two items go together, well above where they do not.
 
     Parameters
     ----------

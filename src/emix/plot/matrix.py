@@ -143,17 +143,15 @@ def _panel(
 ) -> None:
     """One column against another."""
     kinds = [kind_of(part_of(model.family, j)[0]) for j in positions]
-    cells = [rows.x[:, j] for j in positions]
-    for cell, found in zip(cells, densities, strict=True):  # levels beyond the named ones share the last place
-        if found.kind == "categories" and np.nanmax(cell, initial=0) >= len(found.levels):
-            cell[cell >= len(found.levels)] = len(found.levels) - 1
+    cells = [found.on_axis(rows.x[:, j]) for j, found in zip(positions, densities, strict=True)]
     if kinds == ["categories", "categories"]:
         _mosaic(ax, model, cells[0], cells[1], rows.responsibilities)
     else:
         x, y = (_jittered(c, kind, rng) for c, kind in zip(cells, kinds, strict=True))
         _scatter(ax, model, x, y, rows)
     spans = [_span(found) for found in densities]
-    for k, outline in enumerate(outlines(model, *positions, (spans[0], spans[1]))):
+    for outline in outlines(model, *positions, (spans[0], spans[1])):
+        k = outline.component
         style: dict[str, Any] = {
             "colors": canvas.colour(model, k),
             "linestyles": [canvas.line(model, k)],
