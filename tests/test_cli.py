@@ -332,7 +332,7 @@ def test_progress_appears_on_a_terminal_only(tmp_path):
 
 
 def test_help_of_every_command_has_an_example(run):
-    for command in ("fit", "predict", "score", "impute", "sample", "show", "explain"):
+    for command in ("fit", "predict", "score", "impute", "sample", "show", "plot", "explain"):
         out = run(command, "--help")
         assert out.exit_code == 0
         assert f"Example: emix {command}" in " ".join(out.stdout.split())

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from emix import plot
     from emix.block import (
         Chunk,
         Expectation,
@@ -148,6 +149,8 @@ _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first asked for: the command line's --help needs none of them."""
+    if name == "plot":
+        return import_module("emix.plot")
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'emix' has no attribute {name!r}")
     value = getattr(import_module(_MODULE_OF[name]), name)
@@ -157,7 +160,7 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     """The public names, and nothing that happens to be imported."""
-    return sorted([*__all__, "__version__"])
+    return sorted([*__all__, "__version__", "plot"])
 
 
 __all__ = [
@@ -232,6 +235,7 @@ __all__ = [
     "load",
     "marginal",
     "merge_components",
+    "plot",
     "predict",
     "predict_given",
     "quantile_residuals",

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from emix.block import Array, Chunk, Expectation, Schema, Summary, updated
 from emix.constraints import Constraint, parse_constraint
+from emix.described import ShownInNotebooks
 from emix.errors import ModelError
 from emix.expectation import ExpectingMixture
 from emix.families import Family, Work
@@ -52,7 +53,7 @@ class Audit(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Mixture(MixturePriors, ExpectingMixture):
+class Mixture(ShownInNotebooks, MixturePriors, ExpectingMixture):
     """A mixture of `n_components` members of one family: a specification, or a model with parameters. Immutable.
 
         z_i ~ Categorical(mixing_proportions);   x_i | z_i = k ~ family with the parameters of component k.

@@ -224,8 +224,8 @@ def check_writable(path: str | Path) -> None:
 
 
 @contextmanager
-def atomic_write(path: str | Path) -> Iterator[Any]:
-    """A text file that gets its name only when all of it is written.
+def atomic_write(path: str | Path, *, is_binary: bool = False) -> Iterator[Any]:
+    """A file, of text unless `is_binary`, that gets its name only when all of it is written.
 
     Raises
     ------
@@ -234,13 +234,14 @@ def atomic_write(path: str | Path) -> Iterator[Any]:
     """
     path = Path(os.path.realpath(path))  # a link stays a link
     check_writable(path)
+    how: dict[str, Any] = {"mode": "wb"} if is_binary else {"mode": "w", "encoding": "utf-8", "newline": ""}
     if path.exists() and not path.is_file():  # a pipe or a device: nothing to rename
-        with path.open("w", encoding="utf-8", newline="") as file:
+        with path.open(**how) as file:
             yield file
         return
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+        with os.fdopen(handle, **how) as file:
             yield file
         umask = os.umask(0)
         os.umask(umask)

@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from emix.described import html_of
 from emix.errors import ModelError
 from emix.model import Mixture
 from emix.persistence import save, to_document
@@ -230,6 +231,9 @@ class FitResult:
         ending = self.stop_reason.sentence
         prior = "" if self.log_prior is None else f", log prior {self.log_prior:.6f} (posterior mode)"
         return f"{self.model}: log-likelihood {self.log_likelihood:.6f}{prior} after {self.n_iter} iterations; {ending}"
+
+    def _repr_html_(self) -> str:
+        return html_of(self.model, self.summary(), self.stop_reason.sentence, self.warnings)
 
 
 def _finite(fields: dict[str, Any]) -> dict[str, Any]:

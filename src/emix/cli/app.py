@@ -277,11 +277,37 @@ def sample(
 
 @app.command(epilog="Example: **emix show model.json**")
 @_guarded
-def show(model: ModelArgument, json: Json = False) -> int:
+def show(
+    model: ModelArgument,
+    form: Annotated[str, typer.Option("--format", "-f", help="`text`, `md`, `json` or `html`.")] = "text",
+    json: Json = False,
+) -> int:
     """Print a model and how its fit ended."""
     from emix.cli import commands
 
-    return commands.show(model, as_json=json)
+    return commands.show(model, form="json" if json else form)
+
+
+@app.command(epilog="Example: **emix plot model.json examples/old_faithful.csv --kind pairs --out picture.png**")
+@_guarded
+def plot(
+    model: ModelArgument,
+    data: DataArgument,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Write the picture to this file: .png, .pdf, .svg, ...")],
+    kind: Annotated[
+        str, typer.Option(help="`density`, `pairs`, `profile`, `responsibilities`, `residuals` or `qq`.")
+    ] = "profile",
+    column: Annotated[str | None, typer.Option(help="Of density, residuals and qq: the column to show.")] = None,
+    columns: Annotated[str | None, typer.Option(help="Of pairs: the columns to show, e.g. `age,visits`.")] = None,
+    weights: Weights = None,
+    seed: Annotated[int, typer.Option(help="Of the rows that are drawn where there are too many to show.")] = 0,
+    dpi: Annotated[int, typer.Option(help="Dots per inch, of .png and .jpg.")] = 150,
+) -> int:
+    """A picture of a model and its data."""
+    from emix.cli.plot import plot as draw
+
+    names = None if columns is None else [name.strip() for name in columns.split(",")]
+    return draw(model, data, kind=kind, out=out, column=column, columns=names, weights=weights, seed=seed, dpi=dpi)
 
 
 @app.command(

@@ -23,6 +23,7 @@ from emix.cli.progress import Progress
 from emix.cli.wording import for_command_line
 from emix.data.knowledge import read_weights
 from emix.data.table import Table, read_table
+from emix.described import html_of, markdown_of
 from emix.errors import ConvergenceWarning, DataError, FileError, FitError, ModelError
 from emix.families import Bernoulli, Categorical, Columns
 from emix.fitting.fit import whole_number
@@ -34,6 +35,9 @@ from emix.results import FitResult, Record, StopReason
 
 if TYPE_CHECKING:
     from emix.inference import Uncertainty
+
+FORMATS = ("text", "md", "json", "html")
+"""In which `emix show` prints a model."""
 
 
 def one_family(given: list[str] | None) -> str | None:
@@ -268,12 +272,19 @@ def score(model_path: Path, data: Path, *, weights: str | None, as_json: bool, u
     return 0
 
 
-def show(model_path: Path, *, as_json: bool) -> int:
-    """A model and the summary of its fit."""
+def show(model_path: Path, *, form: str) -> int:
+    """A model and the summary of its fit, in one of the `FORMATS`."""
+    if form not in FORMATS:
+        raise ModelError.choice(what="format", found=form, available=FORMATS)
     document = persistence.read_document(model_path)
     model = persistence.load(model_path)
-    if as_json:
+    reasons = {str(reason): reason.sentence for reason in StopReason}
+    sentence = reasons.get(document["fit"].get("stop_reason", ""), "ended for a reason unknown here")
+    if form == "json":
         print_json({**document["fit"], "model": persistence.to_document(model)})
+        return 0
+    if form != "text":
+        print((html_of if form == "html" else markdown_of)(model, document["fit"], sentence))
         return 0
     console, summary = Console(), document["fit"]
     console.print(str(model), style="bold", markup=False, highlight=False)
@@ -281,8 +292,7 @@ def show(model_path: Path, *, as_json: bool) -> int:
     text.print_model(console, model, summary.get("expected_counts"))
     if summary:
         console.print()
-        reasons = {str(reason): reason.sentence for reason in StopReason}
-        text.print_summary(console, summary, reasons.get(summary["stop_reason"], "ended for a reason unknown here"))
+        text.print_summary(console, summary, sentence)
     return 0
 
 

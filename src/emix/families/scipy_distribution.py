@@ -359,6 +359,12 @@ class ScipyDistribution(Family):
         )
         return np.where(np.isnan(x), np.nan, found)
 
+    def cell_moments(self) -> tuple[Array, Array]:
+        """Means and variances of a cell, (K, d) each, as SciPy has them; infinite where they are."""
+        places = [[(k, j) for j in range(len(self.columns))] for k in range(self.n_components or 0)]
+        found = np.array([[self._law.moments(self._parameters_of(k, j)) for k, j in row] for row in places])
+        return found[..., 0], found[..., 1]
+
     # -- the M-step --------------------------------------------------------------------------------------------------
 
     def _maximize(self, expected: Array) -> Self:

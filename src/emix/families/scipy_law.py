@@ -97,6 +97,12 @@ class Law:
         function = self.distribution.sf if is_upper else self.distribution.cdf
         return np.asarray(function(x, *(values[name] for name in self.shapes), **own))
 
+    def moments(self, values: Mapping[str, float]) -> tuple[float, float]:
+        """Mean and variance."""
+        own = {"loc": values["loc"]} if self.is_discrete else {"loc": values["loc"], "scale": values.get("scale", 1.0)}
+        mean, variance = self.distribution.stats(*(values[name] for name in self.shapes), **own, moments="mv")
+        return float(mean), float(variance)
+
     @cached_property
     def defaults(self) -> dict[str, float]:
         """Parameters that are held unless told otherwise, and at what.

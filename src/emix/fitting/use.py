@@ -127,6 +127,11 @@ def responsibilities(model: Mixture, data: Any, *, labels: Any = None) -> Array:
             raise DataError.needs_memory("a prediction with labels")
         return np.concatenate([responsibilities(model, table) for table in tables_of(model, rows)])
     model, source = prepared(model, rows, labels=labels, takes_sparse=True)
+    return source_responsibilities(model, source)
+
+
+def source_responsibilities(model: Mixture, source: InMemorySource) -> Array:
+    """The same, (n, K), of rows that `prepared` read."""
     return np.concatenate([_responsibilities(model, chunk) for chunk in source.chunks])
 
 
@@ -171,7 +176,7 @@ def impute(model: Mixture, data: Any, *, draws: int | None = None, random_state:
     Little & Rubin (2019), Statistical Analysis with Missing Data, 3rd ed., chapters 4, 10 and 11.
     """
     model, source = prepared(model, data)
-    resp = np.concatenate([_responsibilities(model, chunk) for chunk in source.chunks])
+    resp = source_responsibilities(model, source)
     x = as_cells(source.x)
     levels = source.schema.levels
     if draws is None:

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from emix.block import Array
-from emix.errors import ModelError
-from emix.families import Bernoulli, Categorical, Columns, Family, MultivariateNormal
-from emix.families.columnwise import by_column
+from emix.fitting.profile import ColumnProfile, column_profiles
 from emix.model import Mixture
 from emix.report.text import component_title, number
 
@@ -31,57 +26,18 @@ class Profile:
 
 def profiles(model: Mixture) -> list[Profile]:
     """Of all columns whose families have moments, the most telling first."""
-    K = model.latent_size - model.has_noise
-    p = model.latent.mixing_proportions[:K]
-    found = [one for family in _families(model.family) for one in _of_family(family, p / p.sum())]
-    return sorted(found, key=lambda one: -one.apart)
+    return [_in_words(one) for one in column_profiles(model)]
 
 
-def _families(family: Family) -> Iterator[Family]:
-    if isinstance(family, Columns):
-        yield from (part.family for part in family.parts)
-    else:
-        yield family
-
-
-def _of_family(family: Family, p: Array) -> Iterator[Profile]:
-    if isinstance(family, Categorical):
-        for name, levels, probability in zip(family.columns, family.levels, family.tables, strict=True):
-            yield _of_levels(name, levels, probability, p)
-    elif isinstance(family, Bernoulli) and not family.shared:
-        for name, ones in zip(family.columns, by_column(family.probability).T, strict=True):
-            yield _of_levels(name, ("1", "0"), np.stack([ones, 1 - ones], axis=1), p)
-    else:
-        try:
-            mean, variance = _moments(family)
-        except ModelError:  # no such moments
-            return
-        for name, m, v in zip(family.columns, mean.T, variance.T, strict=True):
-            whole = float(p @ m)
-            between, within = float(p @ (m - whole) ** 2), float(p @ v)
-            apart = between / (between + within) if np.isfinite(within) else 0.0
-            yield Profile(name, apart, number(whole), tuple(number(float(one)) for one in m))
-
-
-def _moments(family: Family) -> tuple[Array, Array]:
-    """Means and variances of the cells, (K, d) each."""
-    if isinstance(family, MultivariateNormal):
-        return family.mean, np.diagonal(family.covariance, axis1=1, axis2=2)
-    from emix.inference.columns import column_moments  # SciPy's distributions: half a second that others need not wait
-
-    mean, variance = column_moments(family)
-    return mean, variance
-
-
-def _of_levels(name: str, levels: tuple[str, ...], probability: Array, p: Array) -> Profile:
-    """By the level that each component has most in excess of the whole."""
-    whole = p @ probability
-    spread = float((whole * (1 - whole)).sum())
-    apart = float(p @ ((probability - whole) ** 2).sum(axis=1)) / spread if spread > 0 else 0.0
-    top = (probability - whole).argmax(axis=1)
-    most = int(whole.argmax())
-    cells = tuple(f"{levels[level]} {100 * row[level]:.0f}%" for row, level in zip(probability, top, strict=True))
-    return Profile(name, apart, f"{levels[most]} {100 * whole[most]:.0f}%", cells)
+def _in_words(one: ColumnProfile) -> Profile:
+    """A mean, or the level that each component has most in excess of the whole."""
+    if not one.levels:
+        whole, cells = number(float(one.whole[0])), tuple(number(float(m)) for m in one.components[:, 0])
+        return Profile(one.column, one.apart, whole, cells)
+    top, most = (one.components - one.whole).argmax(axis=1), int(one.whole.argmax())
+    pairs = zip(one.components, top, strict=True)
+    cells = tuple(f"{one.levels[level]} {100 * row[level]:.0f}%" for row, level in pairs)
+    return Profile(one.column, one.apart, f"{one.levels[most]} {100 * one.whole[most]:.0f}%", cells)
 
 
 def print_profile(console: Console, model: Mixture, limit: int = 30) -> None:

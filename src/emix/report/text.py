@@ -5,95 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from emix.block import Array
-from emix.families import Columns, Family
-from emix.families.columnwise import by_column
+from emix.described import MAX_LINES, component_table, component_title, number, parameter_lines
 from emix.model import Mixture
 from emix.results import FitResult
 
-MAX_LINES = 60
-
-
-def component_title(model: Mixture, k: int) -> str:
-    """A component's name for a table's head."""
-    if model.has_noise and k == model.latent_size - 1:
-        return "noise"
-    return f"component {k}" if model.component_names is None else f"{model.component_names[k]} ({k})"
-
-
-def parameter_lines(family: Family) -> list[tuple[str, Array]]:
-    """(what, one value per component) for every parameter, in the units of the data."""
-    lines: list[tuple[str, Array]]
-    if isinstance(family, Columns):
-        lines = []
-        for part in family.parts:
-            is_single = len(part.names) == 1  # whose parameters do not name their column
-            for name, values in parameter_lines(part.family):
-                lines.append((name if part.label in name or not is_single else f"{name} of {part.label}", values))
-        return lines
-    names = family.columns if family.binding is not None else ()
-    if family.name == "categorical":
-        probabilities: Any = family.parameters["probabilities"]
-        arrays = probabilities if isinstance(probabilities, tuple) else (probabilities,)
-        values = np.concatenate(arrays, axis=1).T
-        return list(zip((f"p({name})" for name in family.statistic_names), values, strict=True))
-    lines = []
-    for parameter, value in family.parameters.items():
-        if not isinstance(value, tuple) and value.ndim == 3:
-            lines += _covariance_lines(value, names, "standard deviation" if parameter == "covariance" else parameter)
-            continue
-        columns = by_column(value)
-        if columns.shape[1] == 1:
-            lines.append((parameter, columns[:, 0]))
-        else:
-            lines += [(f"{parameter} of {name}", column) for name, column in zip(names, columns.T, strict=True)]
-        if parameter in ("variance", "log_variance"):
-            word = parameter.replace("variance", "standard deviation").replace("log_", "log ")
-            own = ("",) if columns.shape[1] == 1 else tuple(f" of {name}" for name in names)
-            lines += [(word + name, np.sqrt(column)) for name, column in zip(own, columns.T, strict=True)]
-    return lines
-
-
-def _covariance_lines(C: Array, names: tuple[str, ...], word: str) -> list[tuple[str, Array]]:
-    """Standard deviations and correlations, which people can read, for covariances, which they cannot."""
-    deviation = np.sqrt(np.diagonal(C, axis1=1, axis2=2))
-    lines = [(f"{word} of {name}", deviation[:, j]) for j, name in enumerate(names)]
-    for i in range(len(names)):
-        for j in range(i + 1, len(names)):
-            correlation = C[:, i, j] / (deviation[:, i] * deviation[:, j])
-            if correlation.any():
-                lines.append((f"correlation of {names[i]}, {names[j]}", correlation))
-    return lines
-
-
-def number(value: float) -> str:
-    """Six significant digits, without an exponent where people would not write one."""
-    if value == 0 or 1e-4 <= abs(value) < 1e7:
-        digits = max(0, 5 - int(np.floor(np.log10(abs(value))))) if value else 1
-        return f"{value:,.{min(digits, 6)}f}"
-    return f"{value:.5e}"
+__all__ = ["component_title", "number", "parameter_lines", "print_model", "print_result", "print_summary"]
 
 
 def print_model(console: Console, model: Mixture, counts: Sequence[float] | None = None) -> None:
     """The components side by side: proportions, expected rows, parameters."""
+    head, rows = component_table(model, counts)
     table = Table(box=None, pad_edge=False, padding=(0, 2))
-    table.add_column("")
-    for k in range(model.latent_size):
-        table.add_column(component_title(model, k), justify="right", no_wrap=True)
-    table.add_row("proportion", *(number(p) for p in model.latent.mixing_proportions))
-    if counts is not None:
-        table.add_row("expected rows", *(f"{count:,.1f}" for count in counts))
-    lines = parameter_lines(model.family)
-    for name, values in lines[:MAX_LINES]:
-        table.add_row(Text(name), *(number(value) for value in values), *([""] * model.has_noise))
+    for k, title in enumerate(head):
+        table.add_column(title, justify="right" if k else "left", no_wrap=k > 0)
+    n_lead = 1 + (counts is not None)
+    for row in rows[: n_lead + MAX_LINES]:
+        table.add_row(*(Text(cell) for cell in row))
     console.print(table)
-    if len(lines) > MAX_LINES:
-        console.print(f"... and {len(lines) - MAX_LINES} more lines; --json has all of them")
+    if len(rows) > n_lead + MAX_LINES:
+        console.print(f"... and {len(rows) - n_lead - MAX_LINES} more lines; --json has all of them")
 
 
 def print_summary(console: Console, summary: dict[str, Any], sentence: str) -> None:

@@ -1,0 +1,169 @@
+"""How a fit climbed, and which of several models to choose."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from emix.block import Array
+from emix.errors import ModelError
+from emix.plot import canvas
+from emix.results import FitResult, StopReason
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+CRITERIA = ("bic", "icl", "aic", "aicc", "sabic", "log_likelihood", "entropy", "cross_validated")
+SCALES = ("gap", "log-likelihood")
+LARGER_IS_BETTER = ("log_likelihood", "cross_validated", "entropy")
+
+
+def trace(result: Any, ax: Axes | None = None, *, scale: str = "gap") -> Axes:
+    """How the winning run climbed, iteration by iteration, and where the other starts ended.
+
+    With 'gap' the axis shows how many nats the log-likelihood lies below the highest, in powers of ten: EM climbs by
+    ever smaller steps, and a constant rate of convergence is a straight line. Steps that leapt ahead are marked.
+
+    Parameters
+    ----------
+    result : FitResult or fitted estimator
+        Of any model, also a user's own.
+    ax : Axes, optional
+        Where to draw; a new figure by default.
+    scale : {'gap', 'log-likelihood'}, default='gap'
+        What the axis shows.
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    ModelError
+        There is no history, or the scale is unknown.
+    FileError
+        Matplotlib is not installed.
+    """
+    result = canvas.result_of(result)
+    if scale not in SCALES:
+        raise ModelError.choice(what="scale", found=scale, available=SCALES)
+    ax = canvas.axes(ax)
+    ends = _ends(result)
+    highest = max([result.log_likelihood, *(value for _, value, _ in ends)])
+    floor = max(result.history[-1].noise, 1e-9)  # below its own rounding a log-likelihood has no distance to another
+
+    def height(values: list[float]) -> Array:
+        found = np.array(values)
+        return np.maximum(highest - found, floor) if scale == "gap" else found
+
+    iterations = np.array([record.iteration for record in result.history])
+    values = height([record.log_likelihood for record in result.history])
+    ax.plot(iterations, values, color=canvas.COLOURS[0], linewidth=1.5, marker=".", markersize=4, label="this run")
+    is_leap = np.array([record.is_leap for record in result.history])
+    if is_leap.any():
+        ax.plot(iterations[is_leap], values[is_leap], "D", color=canvas.COLOURS[1], markersize=4, label="leaps")
+    for is_short, marker, face, label in (
+        (False, "o", "none", "other starts"),
+        (True, "x", "auto", "short runs,\nnot continued"),
+    ):
+        others = [(at, value) for at, value, short in ends if short == is_short]
+        if others:
+            at, heights = [one for one, _ in others], height([value for _, value in others])
+            ax.plot(at, heights, marker, color="#777777", markersize=5, markerfacecolor=face, label=label)
+    ax.plot(iterations[-1], values[-1], "*", color=canvas.INK, markersize=10, label="the end", zorder=3)
+    if scale == "gap":
+        ax.set_yscale("log")
+        ax.invert_yaxis()
+        ax.set_ylabel("nats below the highest log-likelihood")
+    else:
+        ax.ticklabel_format(axis="y", useOffset=False, style="plain")
+        ax.set_ylabel("log-likelihood, nats")
+    ax.set_xlabel("iteration")
+    ax.locator_params(axis="x", integer=True)
+    n_failed = sum(start.stop_reason is StopReason.DEGENERATE for start in result.starts)
+    failed = f"{n_failed} of {len(result.starts)} starts failed" if n_failed else ""
+    canvas.entitle(ax, f"Log-likelihood {result.log_likelihood:,.2f}: {_ending(result.stop_reason)}", [failed])
+    canvas.legend(ax, beside=True)
+    return ax
+
+
+def _ends(result: FitResult) -> list[tuple[int, float, bool]]:
+    """Iterations, log-likelihood and whether it was only a short run, of each other start that led to a model."""
+    found = [
+        (start.n_iter, start.log_likelihood, start.stop_reason is StopReason.SHORT_RUN)
+        for start in result.starts
+        if math.isfinite(start.log_likelihood) and start.stop_reason is not StopReason.DEGENERATE
+    ]
+    own = (result.n_iter, result.log_likelihood, False)
+    if own in found:
+        found.remove(own)
+    return found
+
+
+def _ending(reason: StopReason) -> str:
+    return reason.sentence.partition(":")[0].partition(";")[0]
+
+
+def selection(selection: Any, criterion: str = "bic", ax: Axes | None = None) -> Axes:
+    """A criterion over the number of components, one line per family, the best marked.
+
+    Parameters
+    ----------
+    selection : Selection
+        What `emix.select` returned.
+    criterion : str, default='bic'
+        A number of its rows: 'bic', 'icl', 'aic', 'aicc' or 'sabic', of which the smallest is marked; 'log_likelihood',
+        'cross_validated' or 'entropy' (R2), of which the largest is. Candidates that did not converge are marked only
+        where none did.
+    ax : Axes, optional
+        Where to draw; a new figure by default.
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    ModelError
+        The criterion is unknown, or no candidate has it.
+    FileError
+        Matplotlib is not installed.
+    """
+    if criterion not in CRITERIA:
+        raise ModelError.choice(what="criterion", found=criterion, available=CRITERIA)
+    rows = selection.rows()
+    if criterion == "cross_validated":
+        rows = [{**row, criterion: c.cross_validated} for row, c in zip(rows, selection.candidates, strict=True)]
+    rows = [row for row in rows if row.get(criterion) is not None and math.isfinite(row[criterion])]
+    if not rows:
+        raise ModelError.argument(name="selection", requirement=f"candidates with {criterion}", found=selection)
+    ax = canvas.axes(ax, (6.4, 4.0))
+    families = list(dict.fromkeys(row["family"] for row in rows))
+    for i, family in enumerate(families):
+        own = sorted((row["n_components"], row[criterion]) for row in rows if row["family"] == family)
+        ax.plot(
+            *zip(*own, strict=True),
+            color=canvas.COLOURS[i % len(canvas.COLOURS)],
+            marker=canvas.MARKERS[i % len(canvas.MARKERS)],
+            linestyle=canvas.LINES[i % len(canvas.LINES)],
+            linewidth=1.4,
+            markersize=5,
+            label=canvas.clipped(family, 40),
+        )
+    choose = max if criterion in LARGER_IS_BETTER else min
+    best = choose([row for row in rows if row["converged"]] or rows, key=lambda row: row[criterion])
+    ax.plot(best["n_components"], best[criterion], "*", color=canvas.INK, markersize=12, zorder=4, label="the best")
+    ax.set_xlabel("number of components")
+    ax.set_xticks(sorted({row["n_components"] for row in rows}))
+    ax.ticklabel_format(axis="y", useOffset=False, style="plain")
+    words = criterion.upper() if choose is min else criterion.replace("_", "-")
+    ax.set_ylabel(f"{words} ({'smaller' if choose is min else 'larger'} is better)")
+    every, K = selection.rows(), best["n_components"]
+    n_failed = sum(bool(row["error"]) for row in every)
+    notes = [f"{n_failed} of {len(every)} candidates failed" if n_failed else ""]
+    notes.append("" if selection.is_complete else "interrupted: not all candidates were tried")
+    canvas.entitle(ax, f"{canvas.clipped(best['family'], 40)}, {K} component" + "s" * (K != 1), notes)
+    canvas.legend(ax, beside=len(families) > 3)
+    return ax
