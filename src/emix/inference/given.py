@@ -18,7 +18,7 @@ from scipy.linalg import cho_factor, cho_solve
 
 from emix.block import Array
 from emix.errors import ModelError
-from emix.families import Bernoulli, Categorical, Family, MultivariateNormal, StudentT
+from emix.families import Bernoulli, Categorical, Family, MultivariateNormal, NegativeBinomial, StudentT
 from emix.families.columnwise import ColumnwiseFamily, by_column
 from emix.fitting.use import bind_to_names
 from emix.inference.columns import column_moments
@@ -47,7 +47,7 @@ def of_columns(family: Family, keep: list[int]) -> Family:
     elif isinstance(family, Categorical):
         parts = family.probabilities if isinstance(family.probabilities, tuple) else (family.probabilities,)
         values = {"probabilities": [parts[j] for j in keep]}
-    elif isinstance(family, ColumnwiseFamily | Bernoulli):
+    elif isinstance(family, ColumnwiseFamily | Bernoulli | NegativeBinomial):
         if not getattr(family, "shared", False):
             values = {name: by_column(value)[:, keep] for name, value in family.parameters.items()}
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from rich.console import Console
@@ -104,25 +104,28 @@ def _print_sums(console: Console, model: Mixture, worked: WorkedIteration) -> No
 
 def _print_m_step(console: Console, model: Mixture, worked: WorkedIteration) -> None:
     console.print(Text("M-step: the parameters that maximize the likelihood of these sums"), style="bold")
-    counts = worked.step.expected_statistics[:, 0]
-    lines: list[Work] = []
-    if "mixing_proportions" in model.fixed:
-        console.print("  mixing_proportions: held fixed")
-    else:
-        total = np.full(len(counts), counts.sum())
-        lines.append(Work("mixing_proportions", counts / total, "expected rows / all rows", counts, total))
-    for name in sorted(model.family.fixed):
-        console.print(f"  {name}: held fixed")
-    for line in [*lines, *worked.work]:
+    for name in ("mixing_proportions", *sorted(model.family.fixed)):
+        if name in model.fixed:
+            console.print(f"  {name}: held fixed")
+    for line in m_step_lines(model, worked.step.expected_statistics[:, 0], worked.work):
         console.print(Text(f"  {line.parameter} = {line.text}"))
         for k in range(len(line.value)):
-            console.print(Text(f"    {component_title(model, k)}: {_division(line, k)}"))
+            console.print(Text(f"    {component_title(model, k)}: {division(line, k, digits)}"))
     console.print()
     console.print(f"Log-likelihood of the parameters of this E-step: {worked.step.log_likelihood:.8f}")
     console.print()
 
 
-def _division(line: Work, k: int) -> str:
+def m_step_lines(model: Mixture, counts: Array, work: Sequence[Work]) -> list[Work]:
+    """What a worked M-step shows: the mixing proportions from the expected counts (K,), then the family's own lines."""
+    if "mixing_proportions" in model.fixed:
+        return list(work)
+    total = np.full(len(counts), counts.sum())
+    return [Work("mixing_proportions", counts / total, "expected rows / all rows", counts, total), *work]
+
+
+def division(line: Work, k: int, digits: Callable[[float], str]) -> str:
+    """How a worked line arrives at component k's value: `7.2 / 10 = 0.72`, or the value alone."""
     value: Array = line.value
     if line.numerator is None or line.denominator is None:
         return digits(value[k])

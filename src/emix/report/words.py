@@ -1,0 +1,214 @@
+"""Each component in plain sentences, from its rows: every row counts by its responsibility."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from emix.block import Array
+from emix.families import CensoredWeibull
+from emix.families.von_mises import TURN
+from emix.model import Mixture
+from emix.report.columns import Column, Kind
+from emix.report.text import component_title, number
+
+MIDDLE = 0.8
+"""Share of a component's rows that 'most' means."""
+TOLD = 4
+"""Columns that a sentence tells, the most separating first."""
+SEPARATING = 0.02
+"""Share of a column's variance between the components below which it is not worth a word."""
+NEAR, FAR = 0.25, 1.25
+"""Standard deviations of the whole column within which a component is average, and beyond which it is very high."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """One component in words."""
+
+    title: str
+    share: float
+    """Of all rows, 0 to 1."""
+    rows: float
+    """Expected number of rows, or their weight."""
+    phrases: tuple[str, ...]
+    """One per column that is told."""
+
+    @property
+    def sentence(self) -> str:
+        """All of it."""
+        what = joined(self.phrases) if self.phrases else "much like the table as a whole"
+        return f"{capitalised(self.title)}, {percent(self.share)} of rows: {what}."
+
+
+def describe(
+    model: Mixture, columns: Sequence[Column], apart: Array, x: Array, weighted_resp: Array
+) -> list[Description]:
+    """All components, in their order.
+
+    Parameters
+    ----------
+    model : Mixture
+        With parameters, bound.
+    columns : sequence of Column
+        What is told.
+    apart : ndarray of shape (c,)
+        How far each column sets the components apart; tells which are told first.
+    x : ndarray of shape (n, d)
+        Rows, categories as codes, NaN where missing.
+    weighted_resp : ndarray of shape (n, K)
+        Row weight x responsibility.
+    """
+    K, total = model.latent_size, float(weighted_resp.sum())
+    order = [int(j) for j in np.argsort(-apart, kind="stable") if apart[j] >= SEPARATING or K == 1][:TOLD]
+    phrases: list[list[str]] = [[] for _ in range(K)]
+    for j in order:
+        for k, phrase in enumerate(_phrases(model, columns[j], x, weighted_resp)):
+            if phrase:
+                phrases[k].append(phrase)
+    if model.has_noise:
+        phrases[-1] = ["rows that belong to none of the others, spread evenly over the whole range"]
+    shares, counts = model.latent.mixing_proportions, weighted_resp.sum(axis=0)
+    return [
+        Description(
+            component_title(model, k),
+            float(shares[k]),
+            float(counts[k]),
+            tuple(phrases[k]) if counts[k] > 1e-9 * total else ("no rows",),
+        )
+        for k in range(K)
+    ]
+
+
+def _phrases(model: Mixture, column: Column, x: Array, weighted_resp: Array) -> list[str]:
+    """What is said of a column, one phrase per component; empty where there is nothing to say."""
+    K = weighted_resp.shape[1] - model.has_noise
+    W = weighted_resp[:, :K]
+    if not column.is_numeric:
+        return [_of_levels(column, k, model) for k in range(K)]
+    values = column.values(x)
+    seen = ~np.isnan(values)
+    values, W = values[seen], W[seen]
+    if column.kind is Kind.ANGLE:
+        return [_of_angles(column, values, W[:, k]) for k in range(K)]
+    if column.kind is Kind.DURATION:
+        return [_of_durations(column, k) for k in range(K)]
+    return [_of_numbers(column, values, W, k) for k in range(K)]
+
+
+def _of_numbers(column: Column, values: Array, W: Array, k: int) -> str:
+    own = W[:, k]
+    if own.sum() <= 0:
+        return ""
+    low, middle, high = weighted_quantiles(values, own, ((1 - MIDDLE) / 2, 0.5, (1 + MIDDLE) / 2))
+    mean = float(own @ values / own.sum())
+    level = _level(mean, values, W.sum(axis=1)) if W.shape[1] > 1 else ""
+    if column.kind is Kind.SHARE:
+        centre = float(column.probabilities[k]) if column.probabilities is not None else mean
+        return f"{_named(level, column.name)} ({percent(centre)}, most between {percent(low)} and {percent(high)})"
+    if column.kind is Kind.COUNT:
+        spread = "always" if low == high else f"most between {low:,.0f} and {high:,.0f}"
+        spread = f"nearly always {low:,.0f}" if low == high else spread
+        return f"{_named(level, column.name)} ({rounded(mean, 1.0)} on average, {spread})"
+    width = high - low
+    spread = f"most between {rounded(low, width)} and {rounded(high, width)}" if width > 0 else "nearly all the same"
+    return f"{_named(level, column.name)} (about {rounded(middle, width)}, {spread})"
+
+
+def _named(level: str, name: str) -> str:
+    return f"{level} {name}" if level else name
+
+
+def _level(mean: float, values: Array, weight: Array) -> str:
+    """Where a component lies in the whole column."""
+    whole = float(weight @ values / weight.sum())
+    spread = float(np.sqrt(weight @ (values - whole) ** 2 / weight.sum()))
+    z = (mean - whole) / spread if spread > 0 else 0.0
+    if abs(z) < NEAR:
+        return "average"
+    return f"{'very ' if abs(z) > FAR else ''}{'high' if z > 0 else 'low'}"
+
+
+def _of_angles(column: Column, values: Array, weight: Array) -> str:
+    turn = TURN[column.unit]
+    sign = "°" if column.unit == "degrees" else " radians"
+    phase = 2 * np.pi * values / turn
+    centre = float(np.arctan2(weight @ np.sin(phase), weight @ np.cos(phase)))
+    off = np.abs(np.angle(np.exp(1j * (phase - centre))))
+    reach = weighted_quantiles(off, weight, (MIDDLE,))[0] * turn / (2 * np.pi)
+    at = np.mod(centre, 2 * np.pi) * turn / (2 * np.pi)
+    return f"{column.name} around {rounded(float(at), reach)}{sign} (most within {rounded(reach, reach)}{sign} of it)"
+
+
+def _of_durations(column: Column, k: int) -> str:
+    """From the model: what is cut off says nothing of when it would have ended."""
+    family = column.family
+    assert family is not None
+    if isinstance(family, CensoredWeibull):
+        half = float(family.scale[k] * np.log(2) ** (1 / family.shape[k]))
+    else:
+        rate = float(family.parameters["rate"][k])
+        if rate == 0:
+            return f"{column.name} without end (no event)"
+        half = float(np.log(2)) / rate
+    return f"half of {column.name} end before {rounded(half, half)} (those cut off allowed for)"
+
+
+def _of_levels(column: Column, k: int, model: Mixture) -> str:
+    """The level that the component has most in excess of the whole; of yes and no the share of yes."""
+    table = column.probabilities
+    assert table is not None
+    p = model.latent.mixing_proportions[: len(table)]
+    whole = p @ table / p.sum()
+    own = table[k]
+    against = "" if len(table) == 1 else "; {} of all rows"
+    if column.levels == ("0", "1"):
+        return f"{column.name} = 1 in {percent(own[1])}{against.format(percent(whole[1]))}"
+    usual = int(own.argmax())
+    top = usual if own[usual] >= 0.5 or len(table) == 1 else int((own - whole).argmax())
+    word = "mostly" if own[top] >= 0.5 else "often" if len(table) == 1 else "more often"
+    if column.kind is Kind.COMPOSITION:
+        return f"{word} {column.levels[top]} ({percent(own[top])}{against.format(percent(whole[top]))})"
+    return f"{column.name} {word} {column.levels[top]} ({percent(own[top])}{against.format(percent(whole[top]))})"
+
+
+# -- numbers in sentences ----------------------------------------------------------------------------------------------
+
+
+def weighted_quantiles(values: Array, weight: Array, at: Sequence[float]) -> list[float]:
+    """The smallest value that so much of the weight does not exceed, for each share in `at`."""
+    order = np.argsort(values, kind="stable")
+    total = np.cumsum(weight[order])
+    where = np.searchsorted(total, np.asarray(at) * total[-1] * (1 - 1e-12))
+    return [float(values[order[min(int(i), len(order) - 1)]]) for i in where]
+
+
+def rounded(value: float, width: float) -> str:
+    """With the decimals that a fifth of `width`, a spread in the same unit, asks for."""
+    if not 1e-4 <= abs(value) < 1e7 and value != 0:
+        return number(value)
+    step = width / 5 if width > 0 else abs(value) / 100
+    decimals = int(np.clip(-np.floor(np.log10(step)), 0, 6)) if step > 0 else 0
+    return f"{value:,.{decimals}f}"
+
+
+def percent(share: float) -> str:
+    """Like `36 %`; what is neither 0 nor 1 is not rounded to it."""
+    if 0 < share < 0.01 or 0.99 < share < 1:
+        text = f"{100 * share:.1f}"
+        return "under 0.1 %" if text == "0.0" else "over 99.9 %" if text == "100.0" else f"{text} %"
+    return f"{100 * share:.0f} %"
+
+
+def joined(parts: Sequence[str]) -> str:
+    """`a`, `a and b`, `a; b; and c`: parts that hold commas of their own are parted by semicolons."""
+    if len(parts) < 3:
+        return " and ".join(parts)
+    return "; ".join(parts[:-1]) + f"; and {parts[-1]}"
+
+
+def capitalised(text: str) -> str:
+    """The first letter alone."""
+    return text[:1].upper() + text[1:]
