@@ -82,6 +82,9 @@ if TYPE_CHECKING:
         load,
         save,
     )
+    from emix.report.html import (
+        write_report,
+    )
     from emix.results import (
         FitResult,
         StopReason,
@@ -108,6 +111,7 @@ _HOMES = {
     ),
     "emix.model": "Mixture",
     "emix.persistence": "load save",
+    "emix.report.html": "write_report",
     "emix.results": "FitResult StopReason",
 }
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
@@ -189,4 +193,5 @@ __all__ = [
     "separation",
     "table_fit",
     "to_frame",
+    "write_report",
 ]

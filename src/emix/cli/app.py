@@ -132,6 +132,9 @@ def fit(
     n_jobs: Annotated[int, typer.Option(help="Threads; -1 for all cores.")] = -1,
     seed: Seed = None,
     out: Out = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Also write an HTML report: words, pictures, EM step by step.")
+    ] = None,
     json: Json = False,
 ) -> int:
     """Fit a mixture to a table and say what was found."""
@@ -141,7 +144,15 @@ def fit(
         data, components, commands.one_family(family), covariance, noise, columns, labels, weights, start, fix, seed
     )
     return commands.fit(
-        request, stop=stop, tol=tol, max_iter=max_iter, n_init=n_init, n_jobs=n_jobs, out=out, as_json=json
+        request,
+        stop=stop,
+        tol=tol,
+        max_iter=max_iter,
+        n_init=n_init,
+        n_jobs=n_jobs,
+        out=out,
+        report_to=report,
+        as_json=json,
     )
 
 
@@ -216,6 +227,24 @@ def explain(
         data, components, commands.one_family(family), covariance, noise, columns, labels, weights, start, fix, seed
     )
     return commands.explain(request, iterations=iterations)
+
+
+@app.command(epilog="Example: **emix report model.json old_faithful.csv --out report.html**")
+@_guarded
+def report(
+    model: ModelArgument,
+    data: Annotated[Path, typer.Argument(help="The rows that the model was fitted to.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The HTML file (whole or not at all).")] = Path(
+        "report.html"
+    ),
+    labels: Labels = None,
+    weights: Weights = None,
+    title: Annotated[str | None, typer.Option(help="Of the page. Default: from the columns.")] = None,
+) -> int:
+    """Write an HTML report of a fit: components in words and pictures, what to distrust, EM step by step."""
+    from emix.cli import report as commands
+
+    return commands.report(model, data, out=out, labels=labels, weights=weights, title=title)
 
 
 def main() -> None:

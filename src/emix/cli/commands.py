@@ -17,6 +17,7 @@ from typing import Any
 from rich.console import Console
 
 from emix import fitting, persistence
+from emix.cli import report
 from emix.cli.arguments import build_model, parse_start
 from emix.cli.progress import Progress
 from emix.data.knowledge import read_weights
@@ -96,11 +97,14 @@ def fit(
     n_init: int,
     n_jobs: int,
     out: Path | None,
+    report_to: Path | None,
     as_json: bool,
 ) -> int:
-    """Fit, print, save."""
+    """Fit, print, save, report."""
     if out is not None:
         persistence.check_writable(out)
+    if report_to is not None:
+        report.check(report_to)
     model, table, arguments = request.read()
     with Progress() as progress, warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # said below, and by the exit code
@@ -118,6 +122,8 @@ def fit(
         )
     if out is not None:
         result.save(out)
+    if report_to is not None:
+        report.after_fit(result, table, report_to, arguments)
     if as_json:
         print_json(result.to_dict())
     else:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from emix.block import Array
-from emix.families import CensoredWeibull
+from emix.families import CensoredWeibull, Columns, Family
 from emix.families.von_mises import TURN
 from emix.model import Mixture
 from emix.report.columns import Column, Kind
@@ -39,8 +39,12 @@ class Description:
     @property
     def sentence(self) -> str:
         """All of it."""
-        what = joined(self.phrases) if self.phrases else "much like the table as a whole"
-        return f"{capitalised(self.title)}, {percent(self.share)} of rows: {what}."
+        return f"{capitalised(self.title)}, {percent(self.share)} of rows: {self.text}."
+
+    @property
+    def text(self) -> str:
+        """What sets it apart."""
+        return joined(self.phrases) if self.phrases else "much like the table as a whole"
 
 
 def describe(
@@ -195,11 +199,12 @@ def rounded(value: float, width: float) -> str:
 
 
 def percent(share: float) -> str:
-    """Like `36 %`; what is neither 0 nor 1 is not rounded to it."""
+    """Like `36 %`, with a space that does not break; what is neither 0 nor 1 is not rounded to it."""
     if 0 < share < 0.01 or 0.99 < share < 1:
         text = f"{100 * share:.1f}"
-        return "under 0.1 %" if text == "0.0" else "over 99.9 %" if text == "100.0" else f"{text} %"
-    return f"{100 * share:.0f} %"
+        text = "under 0.1" if text == "0.0" else "over 99.9" if text == "100.0" else text
+        return f"{text}\u00a0%"
+    return f"{100 * share:.0f}\u00a0%"
 
 
 def joined(parts: Sequence[str]) -> str:
@@ -212,3 +217,44 @@ def joined(parts: Sequence[str]) -> str:
 def capitalised(text: str) -> str:
     """The first letter alone."""
     return text[:1].upper() + text[1:]
+
+
+def listed_short(names: Sequence[str], most: int) -> str:
+    """`a, b, c`, or `a, b and 5 more columns` where there are more than `most`."""
+    if len(names) <= most:
+        return ", ".join(names)
+    return ", ".join(names[: most - 1]) + f" and {len(names) - most + 1} more columns"
+
+
+# -- families ----------------------------------------------------------------------------------------------------------
+
+FAMILY_WORDS = {
+    "bernoulli": "answers of yes or no, each with a probability of its own",
+    "binomial": "numbers of successes, with a probability of its own",
+    "categorical": "answers, each with a probability of its own",
+    "multinomial": "counts that are shared among the columns in proportions of its own",
+    "poisson": "counts around a mean",
+    "truncated_poisson": "counts of at least one around a mean",
+    "zero_inflated_poisson": "counts around a mean, and more zeros than these would have",
+    "negative_binomial": "counts around a mean, with a spread of their own",
+    "geometric": "waiting times in whole steps",
+    "exponential": "waiting times without a memory",
+    "gamma": "positive numbers, skewed to the right",
+    "inverse_gaussian": "positive numbers, skewed to the right",
+    "beta": "shares between 0 and 1",
+    "von_mises": "angles around a direction",
+    "normal": "bell-shaped spreads around a mean",
+    "lognormal": "positive numbers whose logarithms are bell-shaped",
+    "multivariate_normal": "a bell-shaped cloud around a centre",
+    "student_t": "a bell-shaped cloud with rows far out",
+    "censored_exponential": "durations at a constant rate, some cut off",
+    "censored_weibull": "durations at a rising or falling rate, some cut off",
+}
+"""What the rows of a component look like, for people who do not know the family's name."""
+
+
+def family_words(family: Family) -> str:
+    """A sentence on what a component is."""
+    if isinstance(family, Columns):
+        return "Each component has a distribution of its own for each column."
+    return f"Within a component: {FAMILY_WORDS[family.name]} ({family.name.replace('_', ' ')})."

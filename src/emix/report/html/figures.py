@@ -20,6 +20,8 @@ POINTS = 1_500
 """Rows that a scatter plot shows, at most."""
 COLUMNS = 12
 """Columns that have a chart of their own, at most."""
+MANY = 60
+"""Iterations from which the early ones, where most is gained, need an axis that gives them room."""
 GRID = "#E6E9ED"
 INK = "#22303C"
 CIRCLE = 2 * np.pi * np.arange(61) / 60
@@ -46,7 +48,7 @@ def layout(x: str = "", y: str = "", **more: Any) -> dict[str, Any]:
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "hoverlabel": {"font": {"size": 13}},
-        "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+        "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "traceorder": "normal"},
         "dragmode": "zoom",
         "xaxis": {**line, "title": {"text": safe(x)}},
         "yaxis": {**line, "title": {"text": safe(y)}},
@@ -185,18 +187,16 @@ def _histogram(facts: Facts, column: Column, j: int) -> Figure:
                 "showlegend": False,
             }
         )
-    notes = ["Bars: rows, split by the component that they belong to. Curves: what the model expects."]
-    if curves is None:
-        notes = ["Bars: rows, split by the component that they belong to."]
+    notes = [f"{100 * facts.apart[j]:.0f}\u00a0% of its variance lies between the components."]
     if column.kind is Kind.DURATION:
-        notes = ["Bars: all durations, also those cut off. Curves: when events would be seen were none cut off."]
+        notes.append("Bars: all durations, also those cut off. Curves: when events would be seen were none cut off.")
     if one.n_beyond:
         notes.append(f"{one.n_beyond:,} of the {len(values):,} rows drawn lie beyond the axis.")
     n_missing = int((~seen).sum())
     if n_missing:
         notes.append(f"{n_missing:,} cells are missing.")
-    notes.append(f"{100 * facts.apart[j]:.0f} % of this column's variance lies between the components.")
     plain = layout(column.name, "rows", barmode="stack", bargap=0)
+    plain["yaxis"] = {**plain["yaxis"], "rangemode": "tozero"}
     return Figure(f"column-{j}", column.name, data, plain, " ".join(notes))
 
 
@@ -220,13 +220,13 @@ def _levels(facts: Facts, column: Column, j: int) -> Figure:
         for k, row in enumerate(table)
     ]
     more = f" {len(column.levels) - len(shown)} rarer ones are left out." if len(shown) < len(column.levels) else ""
-    caption = f"How often each answer occurs within each component, in %.{more}"
+    caption = f"{100 * facts.apart[j]:.0f}\u00a0% of its variance lies between the components.{more}"
     if column.kind is Kind.COMPOSITION:
-        caption = f"How the counts of a row are shared among the columns, in %.{more}"
+        caption = f"How the counts of a row are shared among the columns.{more}"
     plain = layout("%", "", barmode="group")
     plain["yaxis"] = {**plain["yaxis"], "autorange": "reversed", "type": "category"}
     plain["xaxis"] = {**plain["xaxis"], "rangemode": "tozero"}
-    return Figure(f"column-{j}", column.name, data, plain, caption, max(240, 60 + 16 * len(levels) * (len(table) + 1)))
+    return Figure(f"column-{j}", column.name, data, plain, caption, max(320, 60 + 16 * len(levels) * (len(table) + 1)))
 
 
 def trace_figure(result: FitResult) -> Figure | None:
@@ -242,8 +242,21 @@ def trace_figure(result: FitResult) -> Figure | None:
         "marker": {"size": 5},
         "hovertemplate": "iteration %{x}: %{y:.6f}<extra></extra>",
     }
+    plain = layout("iteration", "log-likelihood")
+    if len(result.history) > MANY:
+        plain["xaxis"] = {**plain["xaxis"], **_early_first(line, result.history[-1].iteration)}
     caption = "The log-likelihood after each iteration of the run that won: steep at first, then flat. It never falls."
-    return Figure("trace", "The climb", [line], layout("iteration", "log-likelihood"), caption)
+    return Figure("trace", "The climb", [line], plain, caption)
+
+
+def _early_first(line: dict[str, Any], last: int) -> dict[str, Any]:
+    """A logarithmic axis of iterations, on which the start stands at 1/2."""
+    line["text"] = [str(one) for one in line["x"]]
+    line["hovertemplate"] = "iteration %{text}: %{y:.6f}<extra></extra>"
+    line["x"] = [max(one, 0.5) for one in line["x"]]
+    at = [step * 10**power for power in range(len(str(last))) for step in (1, 3)]
+    at = [one for one in at if one <= last]
+    return {"type": "log", "tickvals": [0.5, *at], "ticktext": ["0", *map(str, at)]}
 
 
 def starts_figure(result: FitResult) -> Figure | None:
@@ -265,7 +278,7 @@ def starts_figure(result: FitResult) -> Figure | None:
             "y": short([one.log_likelihood - best for one in some]),
             "text": [safe(f"{one.method}: {one.stop_reason.sentence}") for one in some],
             "hovertemplate": "start %{x}: %{y:.4g} nats from the best<br>%{text}<extra></extra>",
-            "marker": {"color": colour, "symbol": symbol, "size": 11, "line": {"width": 2}},
+            "marker": {"color": colour, "symbol": symbol, "size": 11, "line": {"width": 2, "color": colour}},
         }
         for name, colour, symbol, some in kinds
         if some

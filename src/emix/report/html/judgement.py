@@ -11,11 +11,10 @@ import numpy as np
 from emix.report.html.facts import CERTAIN, Facts
 from emix.report.html.walk import REACHED
 from emix.report.text import component_title, number
-from emix.report.words import capitalised, percent
+from emix.report.words import capitalised, family_words, listed_short, percent
 
 FEW = 10
 """Expected rows per column and one more below which a component rests on few rows."""
-SMALL = 0.01
 FOREST_GROUPS = 12
 """Parameters whose intervals are drawn; the table has all."""
 
@@ -79,7 +78,9 @@ def _starts(facts: Facts) -> list[Remark]:
     if n_best == len(ended):
         return [Remark("good", f"All {len(ended)} starts that were run to their end found the same optimum.")]
     worst = best - min(one.log_likelihood for one in ended)
-    sentence = f"Only {n_best} of {len(ended)} starts found the best optimum; the others ended up to {worst:.3g} nats lower."
+    sentence = (
+        f"Only {n_best} of {len(ended)} starts found the best optimum; the others ended up to {worst:.3g} nats lower."
+    )
     return [Remark("warning" if n_best == 1 else "note", sentence, "Fit with more starts (--n-init).")]
 
 
@@ -89,15 +90,18 @@ def _certainty(facts: Facts) -> list[Remark]:
     unsure = float(facts.all_weight[facts.largest < CERTAIN].sum()) / facts.total_weight
     if unsure == 0:
         return [Remark("good", f"Each row belongs to its component with at least {percent(CERTAIN)}.")]
-    sentence = f"{percent(unsure)} of the rows could belong to another component: less than {percent(CERTAIN)} sure."
+    sentence = f"{percent(unsure)} of the rows are less than {percent(CERTAIN)} sure of their component."
     level = "good" if unsure < 0.05 else "note" if unsure < 0.3 else "warning"
-    advice = "" if level == "good" else "Count such rows by their probabilities, and do not treat the groups as certain."
+    advice = (
+        "" if level == "good" else "Count such rows by their probabilities, and do not treat the groups as certain."
+    )
     return [Remark(level, sentence, advice)]
 
 
 def _sizes(facts: Facts) -> list[Remark]:
     K = facts.model.latent_size - facts.model.has_noise
-    few = FEW * (len(facts.columns) + 1) * facts.total_weight / len(facts.all_weight)
+    # weights above 1 are counts of rows, weights below 1 shares of them
+    few = FEW * (len(facts.columns) + 1) * min(1.0, facts.total_weight / len(facts.all_weight))
     found = []
     for k in range(K):
         count, title = float(facts.counts[k]), component_title(facts.model, k)
@@ -125,13 +129,14 @@ def in_short(facts: Facts) -> list[str]:
     """What a reader should know who reads nothing else."""
     K = facts.model.latent_size - facts.model.has_noise
     names = [column.name for column in facts.columns]
-    shown = ", ".join(names[:6]) + (f" and {len(names) - 6} more columns" if len(names) > 6 else "")
     rows = f"{facts.total_weight:,.10g} rows"
     if len(facts.all_weight) != facts.total_weight:
         rows = f"rows of total weight {facts.total_weight:,.10g} ({len(facts.all_weight):,} lines)"
     groups = "one component" if K == 1 else f"{K} components"
-    found = [f"{groups[0].upper()}{groups[1:]} in {rows} of {shown}{', and noise' if facts.model.has_noise else ''}."]
-    if K > 1:
+    noise = ", and noise" if facts.model.has_noise else ""
+    what = f"{capitalised(groups)} in {rows} of {listed_short(names, 7)}{noise}."
+    found = [f"{what} {family_words(facts.model.family)}"]
+    if facts.model.latent_size > 1:
         found.append(
             f"On average a row is {percent(float(facts.all_weight @ facts.largest) / facts.total_weight)} sure of its "
             f"component; entropy R² is {percent(facts.entropy_r2)}."
@@ -171,10 +176,10 @@ def selection_rows(selection: Any) -> list[dict[str, str]]:
 
 def estimate_groups(uncertainty: Any) -> list[tuple[str, Sequence[Any]]]:
     """Estimates of one parameter and column together; the first that are drawn."""
-    groups: dict[str, list[Any]] = {}
+    groups: dict[str, Sequence[Any]] = {}
     for one in uncertainty.estimates:
         if _is_drawn(one):
-            groups.setdefault(estimate_title(one), []).append(one)
+            groups[estimate_title(one)] = [*groups.get(estimate_title(one), ()), one]
     return list(groups.items())[:FOREST_GROUPS]
 
 

@@ -1,4 +1,4 @@
-"""One HTML file that needs nothing else: templates, style, script and Plotly inlined, and a policy that forbids more."""
+"""One HTML file that needs nothing else: template, style, script and Plotly inlined; a policy that forbids more."""
 
 from __future__ import annotations
 
@@ -73,9 +73,7 @@ def render(content: dict[str, Any], figures: list[Figure], steps: dict[str, Any]
 
 def _policy(scripts: list[str]) -> str:
     """A Content-Security-Policy that runs these scripts and nothing else, and loads nothing from anywhere."""
-    hashes = " ".join(
-        f"'sha256-{base64.b64encode(hashlib.sha256(one.encode()).digest()).decode()}'" for one in scripts
-    )
+    hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(one.encode()).digest()).decode()}'" for one in scripts)
     # charts set the style of their elements, and are saved as pictures from memory
     return (
         f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:; "

@@ -1,4 +1,4 @@
-"""What the step-through draws: the rows on an axis, a plane or a projection, and the components as curves or outlines."""
+"""What the step-through draws: rows on an axis, a plane or a projection, and components as curves or outlines."""
 
 from __future__ import annotations
 
@@ -206,6 +206,10 @@ def make_scene(
 
     Parameters
     ----------
+    model : Mixture
+        With parameters, bound.
+    columns : sequence of Column
+        Of the model.
     order : sequence of int
         The columns, the most separating first.
     x, weight, resp : ndarray of shape (n, d), (n,), (n, K)
@@ -225,7 +229,7 @@ def make_scene(
         return Scene("plane", points, pair=pair, bars=bars, note=_plane_note(model, columns, pair, points))
     note = (
         "The rows are projected to the plane in which the components lie farthest apart; "
-        "the letters mark the centres of the components."
+        "names mark the centres of the components."
     )
     return Scene("projection", _projection(model, x, weight, resp), bars=bars, note=note)
 

@@ -25,6 +25,7 @@ from emix.report.text import component_title
 
 LINES = 12
 """Lines of a worked M-step that are shown, at most."""
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 CELLS = 6
 """Cells of the worked row that are shown, at most."""
 
@@ -38,7 +39,7 @@ def steps_payload(facts: Facts, walk: Walk) -> dict[str, Any]:
     passes = [_pass(walk.steps[i], source) for i in walk.shown]
     resp = np.stack([one[1] for one in passes])  # (F, n, K)
     first, group = _distinct(x, source)
-    total = np.bincount(group, weights=source.weight)
+    total = np.bincount(group, weights=source.weight).astype(np.float64)
     scene = make_scene(model, facts.columns, facts.order, x, source.weight, resp[-1])
     example = int(np.argmax(np.abs(np.diff(resp[:, first], axis=0)).sum(axis=(0, 2)))) if len(resp) > 1 else 0
     lines = _line_texts(model, passes[-1][2], scene)
@@ -60,10 +61,6 @@ def steps_payload(facts: Facts, walk: Walk) -> dict[str, Any]:
         "lines": [{"parameter": one.parameter, "text": one.text} for one in lines],
         "n_lines_left": max(0, len(passes[-1][2]) - LINES),
         "example": {"row": int(facts.rows[walk.rows][first[example]]) + 1, "cells": _cells(model, x[first[example]])},
-        "trace": {
-            "iteration": list(range(len(walk.steps))),
-            "log_likelihood": [float(f"{one.log_likelihood:.12g}") for one in walk.steps],
-        },
         "frames": [
             _frame(walk, i, one, scene, source, first[example], lines)
             for i, one in zip(walk.shown, passes, strict=True)
@@ -149,19 +146,17 @@ def _example(model: Mixture, source: InMemorySource, row: int, resp: Array) -> l
     base = 0.0 if not isinstance(chunk.x, np.ndarray) else float(model.family.log_base_measure(as_cells(chunk.x))[0])
     joint = model.log_joint(chunk)[:, 0] + base
     density = joint - np.log(np.maximum(model.latent.mixing_proportions, 1e-300))
-    return [
-        [power(a), power(b), f"{100 * r:.2f} %"] for a, b, r in zip(density, joint, resp[row], strict=True)
-    ]
+    return [[power(a), power(b), f"{100 * r:.2f} %"] for a, b, r in zip(density, joint, resp[row], strict=True)]
 
 
 def power(log_value: float) -> str:
-    """The exponential of a natural logarithm, also where it is too small for a float."""
+    """The exponential of a natural logarithm, also where it is too small for a float: `5.19×10⁻¹⁴⁵`."""
     if log_value < -1e25:
         return "0"
     if -9 < log_value < 13:
         return f"{np.exp(log_value):.4g}"
     exponent = int(np.floor(log_value / np.log(10)))
-    return f"{np.exp(log_value - exponent * np.log(10)):.3f} × 10^{exponent}"
+    return f"{np.exp(log_value - exponent * np.log(10)):.3f}×10{str(exponent).translate(RAISED)}"
 
 
 def _cells(model: Mixture, row: Array) -> str:
@@ -169,6 +164,8 @@ def _cells(model: Mixture, row: Array) -> str:
     binding = model.family.binding
     assert binding is not None
     levels, names = binding.schema.levels, model.family.columns
-    cells = [None if np.isnan(v) else known[int(v)] if known else float(v) for v, known in zip(row, levels, strict=True)]
+    cells = [
+        None if np.isnan(v) else known[int(v)] if known else float(v) for v, known in zip(row, levels, strict=True)
+    ]
     text = ", ".join(f"{name} {cells_text([cell])}" for name, cell in list(zip(names, cells, strict=True))[:CELLS])
     return text + (", ..." if len(names) > CELLS else "")

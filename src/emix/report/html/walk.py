@@ -131,7 +131,7 @@ def _order(facts: Facts, rows: NDArray[np.intp], resp: Array) -> NDArray[np.intp
 
 
 def _shown(trace: Array) -> list[int]:
-    """All early iterations; of the later ones those at equal ratios of the log-likelihood that is still to be gained."""
+    """All early iterations; of the later ones those at equal ratios of the log-likelihood still to be gained."""
     last = len(trace) - 1
     if last < FRAMES:
         return list(range(last + 1))

@@ -21,9 +21,10 @@ from emix.report.html.figures import (
 from emix.report.html.judgement import criteria, estimate_groups, estimate_rows, in_short, remarks, selection_rows
 from emix.report.html.page import render, require_packages
 from emix.report.html.steps import steps_payload
-from emix.report.html.walk import WALKED_ROWS, Walk, walk
+from emix.report.html.walk import Walk, walk
 from emix.report.profile import profiles
 from emix.report.text import component_title, number, parameter_lines
+from emix.report.words import listed_short
 from emix.results import FitResult
 
 PROFILED = 100
@@ -102,7 +103,7 @@ def _page(facts: Facts, selection: Any, uncertainty: Any, diagnosis: Any, title:
     if selection is not None:
         others.append(selection_figure(selection))
     content = {
-        "title": title or f"{model.n_components} components of {_columns(facts)}",
+        "title": title or _title(facts),
         "model": str(model),
         "in_short": in_short(facts),
         "remarks": remarks(facts, diagnosis),
@@ -138,9 +139,10 @@ def _version() -> str:
     return __version__
 
 
-def _columns(facts: Facts) -> str:
+def _title(facts: Facts) -> str:
+    K = facts.model.n_components
     names = [one.name for one in facts.columns]
-    return ", ".join(names[:4]) + (f" and {len(names) - 4} more columns" if len(names) > 4 else "")
+    return f"{K} component{'' if K == 1 else 's'} of {listed_short(names, 5)}"
 
 
 def _profile(facts: Facts) -> list[tuple[str, ...]]:
@@ -175,7 +177,7 @@ def _walk_notes(facts: Facts, run: Walk | None) -> list[str]:
     if len(run.rows) < len(facts.all_weight):
         notes.append(f"It sees {len(run.rows):,} of the {len(facts.all_weight):,} rows, drawn at random.")
     else:
-        notes.append(f"It sees all {len(run.rows):,} rows." if len(run.rows) <= WALKED_ROWS else "")
+        notes.append("It sees all rows.")
     n_left = len(run.steps) - len(run.shown)
     if n_left:
         notes.append(f"Of {len(run.steps):,} iterations {len(run.shown)} are shown: the later ones change little.")
@@ -188,6 +190,4 @@ def _walk_notes(facts: Facts, run: Walk | None) -> list[str]:
         )
     elif len(run.rows) == len(facts.all_weight):
         notes.append("It ends at the reported model.")
-    return [one for one in notes if one]
-
-
+    return notes

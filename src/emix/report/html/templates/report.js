@@ -123,7 +123,7 @@
     }
     const meanWeight = steps.weight.reduce(function (a, b) { return a + b; }, 0) / n;
     const sizes = steps.weight.map(function (w) {
-      return Math.min(22, 3.5 + 4.5 * Math.sqrt(w / meanWeight));
+      return Math.min(26, (n > 300 ? 1 : 1.6) * (3.5 + 4.5 * Math.sqrt(w / meanWeight)));
     });
     const bin = steps.edges.length ? steps.x.map(whichBin) : [];
     const tallest = steps.edges.length ? highest() : 0;
@@ -273,24 +273,45 @@
     if (steps.kind === "axis") {
       mainLayout.yaxis.range = [0, 1.12 * tallest];
     } else {
-      mainLayout.xaxis.range = extent(steps.x, 0.08);
-      mainLayout.yaxis.range = extent(steps.y, 0.08);
+      mainLayout.xaxis.range = widened(extent(steps.x, 0.08), 0, 2, 3);
+      mainLayout.yaxis.range = widened(extent(steps.y, 0.08), 1, 4, 5);
     }
     const traceLayout = style("iteration", "log-likelihood", { margin: { l: 70, r: 10, t: 8, b: 40 } });
+    const every = Math.max(1, Math.ceil(F / 8));
+    const ticks = steps.frames.map(function (_, f) { return f; }).filter(function (f) { return f % every === 0; });
+    traceLayout.xaxis.tickvals = ticks;
+    traceLayout.xaxis.ticktext = ticks.map(function (f) { return String(steps.frames[f].iteration); });
     const barsLayout = style("%", "", { barmode: "group", margin: { l: 40, r: 10, t: 8, b: 40 } });
     barsLayout.xaxis.range = [0, 100];
     barsLayout.yaxis.autorange = "reversed";
     barsLayout.yaxis.type = "category";
 
+    /* room for the outlines of all steps, unless they are far larger than the rows */
+    function widened(range, c, a, b) {
+      const most = 0.3 * (range[1] - range[0]);
+      let low = range[0];
+      let high = range[1];
+      steps.frames.forEach(function (one) {
+        (one.outlines || []).forEach(function (m) {
+          const reach = Math.hypot(m[a], m[b]);
+          low = Math.min(low, m[c] - reach);
+          high = Math.max(high, m[c] + reach);
+        });
+      });
+      return [Math.max(low, range[0] - most), Math.min(high, range[1] + most)];
+    }
+
+    /* by step rather than by iteration: the early ones, where most is gained, have as much room as the late ones */
     function traceTraces(frame) {
-      const at = steps.frames[frame].iteration;
+      const level = steps.frames.map(function (one) { return Number(one.log_likelihood); });
       return [
         {
-          type: "scatter", mode: "lines", x: steps.trace.iteration, y: steps.trace.log_likelihood,
-          line: { color: "#51606E", width: 2 }, hovertemplate: "iteration %{x}: %{y:.4f}<extra></extra>",
+          type: "scatter", mode: "lines+markers", y: level, marker: { size: 4 },
+          text: steps.frames.map(function (one) { return "iteration " + one.iteration; }),
+          line: { color: "#51606E", width: 2 }, hovertemplate: "%{text}: %{y:.4f}<extra></extra>",
         },
         {
-          type: "scatter", mode: "markers", x: [at], y: [steps.trace.log_likelihood[at]],
+          type: "scatter", mode: "markers", x: [frame], y: [level[frame]],
           marker: { color: "#D55E00", size: 12, line: { width: 2, color: "#fff" } }, hoverinfo: "skip",
         },
       ];
@@ -340,7 +361,7 @@
     function numbers(frame) {
       const one = steps.frames[frame];
       const percent = function (p) { return (100 * p).toFixed(2) + " %"; };
-      table("walk-e", ["", "proportion", "× density", "= joint", "→ responsibility"], one.example.map(function (v, k) {
+      table("walk-e", ["", "proportion", "× density", "= joint", "→ probability"], one.example.map(function (v, k) {
         return [steps.titles[k], one.shares[k].toPrecision(4), v[0], v[1], v[2]];
       }));
       table("walk-counts", ["", "proportion", "expected rows"], one.counts.map(function (count, k) {
@@ -429,14 +450,7 @@
     }
     show(0);
     element("walk-trace").on("plotly_click", function (event) {
-      const at = event.points[0].x;
-      let best = 0;
-      steps.frames.forEach(function (one, f) {
-        if (Math.abs(one.iteration - at) < Math.abs(steps.frames[best].iteration - at)) {
-          best = f;
-        }
-      });
-      go(best);
+      go(event.points[0].x);
     });
   }
 
