@@ -9,7 +9,6 @@ from rich.console import Console
 
 from emix import persistence
 from emix.data.table import Table, read_table
-from emix.errors import DataError
 from emix.results import FitResult, load_result
 
 
@@ -44,10 +43,6 @@ def report(
 
     result = load_result(model_path) or persistence.load(model_path)
     table = read_table(data)
-    names = (result.model if isinstance(result, FitResult) else result).family.columns
-    for name in names:
-        if name not in table.names and not table.is_tosses:
-            raise DataError.unknown_column(column=name, available=table.names)
     known = {
         "labels": None if labels is None else table.column(labels),
         "sample_weight": None if weights is None else table.column(weights),

@@ -14,12 +14,16 @@ from emix.model import Mixture
 from emix.report.columns import Column, Kind
 from emix.report.text import component_title, number
 
+CLOSE, WIDE = 0.6, 1.4
+"""Widths, as shares of the whole column's, below which a component is close together and above which widely spread."""
 MIDDLE = 0.8
 """Share of a component's rows that 'most' means."""
 TOLD = 4
 """Columns that a sentence tells, the most separating first."""
 SEPARATING = 0.02
 """Share of a column's variance between the components below which it is not worth a word."""
+OPENINGS = ("low", "high", "very", "average", "half", "mostly", "often", "more", "much", "rows", "no")
+"""First words of a sentence that are not a column's name."""
 NEAR, FAR = 0.25, 1.25
 """Standard deviations of the whole column within which a component is average, and beyond which it is very high."""
 
@@ -46,6 +50,11 @@ class Description:
         """What sets it apart."""
         return joined(self.phrases) if self.phrases else "much like the table as a whole"
 
+    @property
+    def told(self) -> str:
+        """The same as a sentence of its own; a column's name keeps its first letter as it is."""
+        return f"{capitalised(self.text) if self.text.split(maxsplit=1)[0] in OPENINGS else self.text}."
+
 
 def describe(
     model: Mixture, columns: Sequence[Column], apart: Array, x: Array, weighted_resp: Array
@@ -66,7 +75,8 @@ def describe(
         Row weight x responsibility.
     """
     K, total = model.latent_size, float(weighted_resp.sum())
-    order = [int(j) for j in np.argsort(-apart, kind="stable") if apart[j] >= SEPARATING or K == 1][:TOLD]
+    ranked = [int(j) for j in np.argsort(-apart, kind="stable")]
+    order = [j for j in ranked if apart[j] >= SEPARATING or K == 1][:TOLD] or ranked[:2]
     phrases: list[list[str]] = [[] for _ in range(K)]
     for j in order:
         for k, phrase in enumerate(_phrases(model, columns[j], x, weighted_resp)):
@@ -108,31 +118,30 @@ def _of_numbers(column: Column, values: Array, W: Array, k: int) -> str:
         return ""
     low, middle, high = weighted_quantiles(values, own, ((1 - MIDDLE) / 2, 0.5, (1 + MIDDLE) / 2))
     mean = float(own @ values / own.sum())
-    level = _level(mean, values, W.sum(axis=1)) if W.shape[1] > 1 else ""
+    level, spread = ("", "") if W.shape[1] == 1 else _level(mean, values, W.sum(axis=1), high - low)
+    name = f"{level} {column.name}{spread}".strip()
     if column.kind is Kind.SHARE:
         centre = float(column.probabilities[k]) if column.probabilities is not None else mean
-        return f"{_named(level, column.name)} ({percent(centre)}, most between {percent(low)} and {percent(high)})"
+        return f"{name} ({percent(centre)}, most between {percent(low)} and {percent(high)})"
     if column.kind is Kind.COUNT:
-        spread = "always" if low == high else f"most between {low:,.0f} and {high:,.0f}"
-        spread = f"nearly always {low:,.0f}" if low == high else spread
-        return f"{_named(level, column.name)} ({rounded(mean, 1.0)} on average, {spread})"
+        most = f"nearly always {low:,.0f}" if low == high else f"most between {low:,.0f} and {high:,.0f}"
+        return f"{name} ({rounded(mean, 1.0)} on average, {most})"
     width = high - low
-    spread = f"most between {rounded(low, width)} and {rounded(high, width)}" if width > 0 else "nearly all the same"
-    return f"{_named(level, column.name)} (about {rounded(middle, width)}, {spread})"
+    about, least, greatest = (rounded(one, width, is_positive=bool(values.min() > 0)) for one in (middle, low, high))
+    most = f"most between {least} and {greatest}" if width > 0 else "nearly all the same"
+    return f"{name} (about {about}, {most})"
 
 
-def _named(level: str, name: str) -> str:
-    return f"{level} {name}" if level else name
-
-
-def _level(mean: float, values: Array, weight: Array) -> str:
-    """Where a component lies in the whole column."""
+def _level(mean: float, values: Array, weight: Array, width: float) -> tuple[str, str]:
+    """Where a component lies in the whole column; of one in the middle whether it is closer together than the whole."""
     whole = float(weight @ values / weight.sum())
-    spread = float(np.sqrt(weight @ (values - whole) ** 2 / weight.sum()))
-    z = (mean - whole) / spread if spread > 0 else 0.0
-    if abs(z) < NEAR:
-        return "average"
-    return f"{'very ' if abs(z) > FAR else ''}{'high' if z > 0 else 'low'}"
+    deviation = float(np.sqrt(weight @ (values - whole) ** 2 / weight.sum()))
+    z = (mean - whole) / deviation if deviation > 0 else 0.0
+    if abs(z) >= NEAR:
+        return f"{'very ' if abs(z) > FAR else ''}{'high' if z > 0 else 'low'}", ""
+    low, high = weighted_quantiles(values, weight, ((1 - MIDDLE) / 2, (1 + MIDDLE) / 2))
+    ratio = width / (high - low) if high > low else 1.0
+    return "average", ", close together" if ratio < CLOSE else ", widely spread" if ratio > WIDE else ""
 
 
 def _of_angles(column: Column, values: Array, weight: Array) -> str:
@@ -189,13 +198,22 @@ def weighted_quantiles(values: Array, weight: Array, at: Sequence[float]) -> lis
     return [float(values[order[min(int(i), len(order) - 1)]]) for i in where]
 
 
-def rounded(value: float, width: float) -> str:
-    """With the decimals that a fifth of `width`, a spread in the same unit, asks for."""
-    if not 1e-4 <= abs(value) < 1e7 and value != 0:
+def rounded(value: float, width: float, *, is_positive: bool = False) -> str:
+    """With the digits that a fifth of `width`, a spread in the same unit, asks for; of a large one a twentieth.
+
+    What cannot be 0 (`is_positive`) has a digit that is not 0.
+    """
+    if abs(value) <= 1e-9 * width:
+        return "0"
+    if not 1e-4 <= abs(value) < 1e15:
         return number(value)
-    step = width / 5 if width > 0 else abs(value) / 100
-    decimals = int(np.clip(-np.floor(np.log10(step)), 0, 6)) if step > 0 else 0
-    return f"{value:,.{decimals}f}"
+    width = width if width > 0 else abs(value) / 20
+    decimals = -int(np.floor(np.log10(width / 5)))
+    if decimals <= 0:
+        decimals = min(0, -int(np.floor(np.log10(width / 20))))
+    if is_positive:
+        decimals = max(decimals, -int(np.floor(np.log10(abs(value)))))
+    return f"{round(value, decimals) + 0.0:,.{max(decimals, 0)}f}"
 
 
 def percent(share: float) -> str:

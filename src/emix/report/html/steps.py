@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import base64
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from emix.block import Array, as_cells
+from emix.block import Array
 from emix.centred import well_conditioned
 from emix.data.source import InMemorySource
+from emix.data.sparse import log_base_of
 from emix.families import Work
 from emix.fitting.use import prepared
 from emix.kernels.reference import responsibilities
@@ -23,6 +26,7 @@ from emix.report.html.scene import LEVELS, Scene, drawn_at, make_scene
 from emix.report.html.walk import Step, Walk
 from emix.report.text import component_title
 
+Key = tuple[str, str, int]
 LINES = 12
 """Lines of a worked M-step that are shown, at most."""
 RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -35,6 +39,8 @@ def steps_payload(facts: Facts, walk: Walk) -> dict[str, Any]:
     model = walk.steps[-1].model
     table, labels, weight = facts.part(facts.rows[walk.rows])
     _, source = prepared(model, table, labels=labels, sample_weight=weight, takes_sparse=True)
+    if table.sparse is not None:  # whose log base measures are no family's to compute
+        source = source.prepared_for(model.family)
     x = facts.x[walk.rows]
     passes = [_pass(walk.steps[i], source) for i in walk.shown]
     resp = np.stack([one[1] for one in passes])  # (F, n, K)
@@ -42,7 +48,7 @@ def steps_payload(facts: Facts, walk: Walk) -> dict[str, Any]:
     total = np.bincount(group, weights=source.weight).astype(np.float64)
     scene = make_scene(model, facts.columns, facts.order, x, source.weight, resp[-1])
     example = int(np.argmax(np.abs(np.diff(resp[:, first], axis=0)).sum(axis=(0, 2)))) if len(resp) > 1 else 0
-    lines = _line_texts(model, passes[-1][2], scene)
+    lines = _shown_lines(passes[-1][2], scene)
     points = drawn_at(replace(scene, points=scene.points[first]), np.random.default_rng(SEED))
     return {
         "kind": scene.kind,
@@ -58,7 +64,7 @@ def steps_payload(facts: Facts, walk: Walk) -> dict[str, Any]:
         "edges": [] if scene.axis is None else short(scene.axis.edges),
         "curve_at": [] if scene.axis is None else short(scene.axis.curve_at),
         "bars": [{"name": one.name, "levels": list(one.levels[:LEVELS])} for one in scene.bars],
-        "lines": [{"parameter": one.parameter, "text": one.text} for one in lines],
+        "lines": [{"parameter": parameter, "text": text} for parameter, text, _ in lines],
         "n_lines_left": max(0, len(passes[-1][2]) - LINES),
         "example": {"row": int(facts.rows[walk.rows][first[example]]) + 1, "cells": _cells(model, x[first[example]])},
         "frames": [
@@ -88,12 +94,23 @@ def _distinct(x: Array, source: InMemorySource) -> tuple[NDArray[np.intp], NDArr
     return first, group.ravel()
 
 
-def _line_texts(model: Mixture, lines: list[Work], scene: Scene) -> list[Work]:
-    """The lines that are shown: proportions first, then those of the columns that are drawn."""
+def _keyed(lines: Sequence[Work]) -> dict[Key, Work]:
+    """Lines by parameter, text, and which of the lines of the same text each is."""
+    seen: Counter[tuple[str, str]] = Counter()
+    found = {}
+    for line in lines:
+        found[line.parameter, line.text, seen[line.parameter, line.text]] = line
+        seen[line.parameter, line.text] += 1
+    return found
+
+
+def _shown_lines(lines: Sequence[Work], scene: Scene) -> list[Key]:
+    """The lines that are shown, in their order: proportions first, then those of the columns that are drawn."""
     drawn = [one.name for one in (*(scene.pair or ()), *scene.bars)]
-    about = [i for i, one in enumerate(lines) if any(name in f"{one.parameter} {one.text}" for name in drawn)]
-    order = sorted(range(len(lines)), key=lambda i: (lines[i].parameter != "mixing_proportions", i not in about, i))
-    return [lines[i] for i in sorted(order[:LINES])]
+    keys = list(_keyed(lines))
+    is_about = [any(name in f"{key[0]} {key[1]}" for name in drawn) for key in keys]
+    ranked = sorted(range(len(keys)), key=lambda i: (keys[i][0] != "mixing_proportions", not is_about[i], i))
+    return [keys[i] for i in sorted(ranked[:LINES])]
 
 
 def _frame(
@@ -103,12 +120,11 @@ def _frame(
     scene: Scene,
     source: InMemorySource,
     example: int,
-    shown: list[Work],
+    shown: Sequence[Key],
 ) -> dict[str, Any]:
     model, resp, lines, counts = one
     step = walk.steps[index]
-    named = {(line.parameter, line.text, _nth(lines, i)): line for i, line in enumerate(lines)}
-    keys = [(line.parameter, line.text, _nth(shown, i)) for i, line in enumerate(shown)]
+    named = _keyed(lines)
     return {
         "iteration": step.iteration,
         "log_likelihood": f"{step.log_likelihood:.6f}",
@@ -116,14 +132,9 @@ def _frame(
         "shares": short(model.latent.mixing_proportions),
         "counts": [f"{count:,.2f}" for count in counts],
         "example": _example(model, source, example, resp),
-        "work": [_values(named.get(key), model) for key in keys],
+        "work": [_values(named.get(key), model) for key in shown],
         **scene.of(model, resp * source.weight[:, None]),
     }
-
-
-def _nth(lines: list[Work], i: int) -> int:
-    """Which of the lines of the same text this is."""
-    return sum((one.parameter, one.text) == (lines[i].parameter, lines[i].text) for one in lines[:i])
 
 
 def _values(line: Work | None, model: Mixture) -> list[str]:
@@ -143,7 +154,7 @@ def digits(value: float) -> str:
 def _example(model: Mixture, source: InMemorySource, row: int, resp: Array) -> list[list[str]]:
     """Of one row, by component: density, joint, responsibility."""
     chunk = source.take(np.array([row])).chunks[0]
-    base = 0.0 if not isinstance(chunk.x, np.ndarray) else float(model.family.log_base_measure(as_cells(chunk.x))[0])
+    base = float(log_base_of(chunk, model.family)[0])
     joint = model.log_joint(chunk)[:, 0] + base
     density = joint - np.log(np.maximum(model.latent.mixing_proportions, 1e-300))
     return [[power(a), power(b), f"{100 * r:.2f} %"] for a, b, r in zip(density, joint, resp[row], strict=True)]

@@ -26,9 +26,11 @@ FRAMES = 60
 """Iterations that are shown, at most."""
 WALKS = 5
 """Seeded starts that are tried."""
-WORK = 3e9
+WORK = 1e9
 """Rows x components x statistics x iterations that a walk may cost: it is cut off rather than awaited."""
-MOST_ITERATIONS = 3_000
+MOST_ITERATIONS = 1_500
+SCOUTED = 200
+"""Iterations, with leaps, by which the starts are compared."""
 REACHED = 0.01
 """Nats by which a walk may end below the best and still have found the same optimum."""
 
@@ -54,6 +56,8 @@ class Walk:
         All iterations.
     shown : list of int
         Positions of those that are shown.
+    seed : int
+        Of the start.
     converged : bool
     below : float
         Nats by which the reported model is better on the same rows; negative where it is worse.
@@ -62,6 +66,7 @@ class Walk:
     rows: NDArray[np.intp]
     steps: list[Step]
     shown: list[int]
+    seed: int
     converged: bool
     below: float
 
@@ -69,29 +74,37 @@ class Walk:
 def walk(facts: Facts) -> Walk | None:
     """Run plain EM from seeded starts; of those that reach the best optimum the one that began lowest.
 
-    None where every start ended in a degenerate component.
+    None where every start, or the run itself, ended in a degenerate component.
     """
     n = len(facts.rows)
     rows = np.arange(n)
     if n > WALKED_ROWS:
         rows = np.sort(np.random.default_rng(SEED).choice(n, WALKED_ROWS, replace=False))
     size = len(rows) * facts.model.latent_size * (1 + len(facts.model.family.statistic_names))
-    limit = int(np.clip(WORK / (WALKS * size), 50, MOST_ITERATIONS))
-    runs = [run for seed in range(WALKS) if (run := _run(facts, rows, SEED + seed, limit)) is not None]
-    if not runs:
+    limit = int(np.clip(WORK / size, 50, MOST_ITERATIONS))
+    runs = {seed: _run(facts, rows, seed, min(limit, SCOUTED), leaps=True) for seed in range(SEED, SEED + WALKS)}
+    ended = {seed: run[1] for seed, run in runs.items() if run is not None}
+    if not ended:
         return None
-    best = max(run[1].log_likelihood for run in runs)
-    reached = [run for run in runs if run[1].log_likelihood >= best - REACHED]
-    steps, result = min(reached, key=lambda run: run[0][0].log_likelihood)
+    best = max(result.log_likelihood for result in ended.values())
+    reached = [seed for seed, result in ended.items() if result.log_likelihood >= best - REACHED]
+    seed = min(reached, key=lambda one: ended[one].history[0].log_likelihood)
+    run = _run(facts, rows, seed, limit, leaps=False)
+    if run is None:
+        return None
+    steps, result = run
     table, labels, weight = facts.part(facts.rows[rows])
     order = _order(facts, rows, responsibilities(result.model, table, labels=labels))
     steps = [Step(one.iteration, one.log_likelihood, one.model.reordered(order)) for one in steps]
     reported = e_step(facts.model, table, labels=labels, sample_weight=weight) if table.sparse is None else None
     below = 0.0 if reported is None else reported.log_likelihood - steps[-1].log_likelihood
-    return Walk(rows, steps, _shown(np.array([one.log_likelihood for one in steps])), result.converged, below)
+    shown = _shown(np.array([one.log_likelihood for one in steps]))
+    return Walk(rows, steps, shown, seed, result.converged, below)
 
 
-def _run(facts: Facts, rows: NDArray[np.intp], seed: int, limit: int) -> tuple[list[Step], FitResult] | None:
+def _run(
+    facts: Facts, rows: NDArray[np.intp], seed: int, limit: int, *, leaps: bool
+) -> tuple[list[Step], FitResult] | None:
     """All iterations from one random start; None where a component degenerated."""
     table, labels, weight = facts.part(facts.rows[rows])
     steps: list[Step] = []
@@ -106,13 +119,13 @@ def _run(facts: Facts, rows: NDArray[np.intp], seed: int, limit: int) -> tuple[l
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # the report says it
             result = fit(
-                facts.model,
+                plain(facts.model),
                 table,
                 **known,
                 start="random",
                 n_init=1,
                 max_iter=limit,
-                accelerate=False,
+                accelerate=leaps,
                 random_state=seed,
                 on_iteration=keep,
             )

@@ -8,7 +8,7 @@ from typing import Any
 from emix.model import Mixture
 from emix.persistence import atomic_write, check_writable
 from emix.report.html.colours import colours
-from emix.report.html.facts import SEED, Facts, gather
+from emix.report.html.facts import Facts, gather
 from emix.report.html.figures import (
     Figure,
     certainty_figure,
@@ -26,6 +26,7 @@ from emix.report.profile import profiles
 from emix.report.text import component_title, number, parameter_lines
 from emix.report.words import listed_short
 from emix.results import FitResult
+from emix.threads import blas_limited
 
 PROFILED = 100
 """Columns of the profile, and lines of parameters, that are printed."""
@@ -85,8 +86,9 @@ def write_report(
     """
     require_packages()
     check_writable(path)
-    facts = gather(result, data, labels=labels, sample_weight=sample_weight)
-    page = _page(facts, selection, uncertainty, diagnosis, title)
+    with blas_limited():  # the matrices are small: threads would wait for each other
+        facts = gather(result, data, labels=labels, sample_weight=sample_weight)
+        page = _page(facts, selection, uncertainty, diagnosis, title)
     with atomic_write(path) as file:
         file.write(page)
 
@@ -171,8 +173,8 @@ def _walk_notes(facts: Facts, run: Walk | None) -> list[str]:
     if run is None:
         return []
     notes = [
-        f"A run of plain EM for this page, from a random start (seed {SEED}): not the run that gave the numbers above, "
-        "which takes short cuts."
+        f"A run of plain EM for this page, from a random start (seed {run.seed}): not the run that gave the numbers "
+        "above, which takes short cuts."
     ]
     if len(run.rows) < len(facts.all_weight):
         notes.append(f"It sees {len(run.rows):,} of the {len(facts.all_weight):,} rows, drawn at random.")
