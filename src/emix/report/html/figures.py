@@ -12,8 +12,10 @@ from emix.block import Array
 from emix.report.columns import Column, Kind
 from emix.report.html.colours import SYMBOLS, colours, faded, short
 from emix.report.html.facts import CERTAIN, SEED, Facts
+from emix.report.html.judgement import criterion_words, estimate_component, is_number
 from emix.report.html.scene import LEVELS, Scene, axis, drawn_at, make_scene, outlines
-from emix.report.text import component_title
+from emix.report.text import component_title, number
+from emix.report.words import capitalised
 from emix.results import FitResult
 
 POINTS = 1_500
@@ -312,7 +314,7 @@ def selection_figure(selection: Any) -> Figure | None:
     by_family: dict[str, list[tuple[int, float]]] = {}
     for one in selection.rows():
         value = one.get(selection.criterion)
-        if value is not None and np.isfinite(value):
+        if is_number(value):
             by_family.setdefault(str(one["family"]), []).append((int(one["n_components"]), float(value)))
     if not by_family:
         return None
@@ -332,7 +334,7 @@ def selection_figure(selection: Any) -> Figure | None:
     ]
     best = selection.best
     value = {(one["family"], one["n_components"]): one.get(selection.criterion) for one in selection.rows()}
-    chosen = value.get((best.family, best.n_components))
+    chosen = None if best is None else value.get((best.family, best.n_components))
     if chosen is not None:
         data.append(
             {
@@ -345,20 +347,23 @@ def selection_figure(selection: Any) -> Figure | None:
                 "hoverinfo": "skip",
             }
         )
-    plain = layout("number of components", selection.criterion.upper())
+    name = criterion_words(selection.criterion)
+    plain = layout("number of components", name)
     plain["xaxis"] = {**plain["xaxis"], "dtick": 1}
-    return Figure("selection", "The candidates", data, plain, f"{selection.criterion.upper()} of each candidate.")
+    return Figure("selection", "Number of components", data, plain, f"{capitalised(name)} of each candidate.", 380)
 
 
-def forest_figure(groups: Sequence[tuple[str, Sequence[Any]]], names: Sequence[str]) -> Figure | None:
+def forest_figure(
+    groups: Sequence[tuple[str, Sequence[Any]]], names: Sequence[str], palette: Sequence[str]
+) -> Figure | None:
     """Estimates with their intervals, one panel per parameter and column; None where there is none.
 
     Parameters
     ----------
     groups : sequence of (title, estimates)
         Of one unit each.
-    names : sequence of str
-        Of the components.
+    names, palette : sequence of str
+        Of the components, with their colours.
     """
     if not groups:
         return None
@@ -375,7 +380,7 @@ def forest_figure(groups: Sequence[tuple[str, Sequence[Any]]], names: Sequence[s
         suffix = "" if g == 0 else str(g + 1)
         top -= 1.0 / total
         bottom = top - rows[g] / total
-        labels = [safe(names[one.component]) if one.component is not None else "all" for one in estimates]
+        labels = [safe(estimate_component(one, names)) or "whole model" for one in estimates]
         plain[f"xaxis{suffix}"] = {**line, "anchor": f"y{suffix}"}
         domain = [max(bottom, 0.0), min(top, 1.0)]
         plain[f"yaxis{suffix}"] = {**line, "anchor": f"x{suffix}", "domain": domain, "autorange": "reversed"}
@@ -391,28 +396,29 @@ def forest_figure(groups: Sequence[tuple[str, Sequence[Any]]], names: Sequence[s
                 "showarrow": False,
             }
         )
-        data.append(
-            {
-                "type": "scatter",
-                "mode": "markers",
-                "x": short([one.value for one in estimates]),
-                "y": labels,
-                "xaxis": f"x{suffix}",
-                "yaxis": f"y{suffix}",
-                "error_x": {
-                    "type": "data",
-                    "symmetric": False,
-                    "array": [v or 0.0 for v in short([one.upper - one.value for one in estimates])],
-                    "arrayminus": [v or 0.0 for v in short([one.value - one.lower for one in estimates])],
-                    "color": "#0072B2",
-                    "thickness": 2,
-                    "width": 5,
-                },
-                "marker": {"color": "#0072B2", "size": 9},
-                "hovertemplate": "%{y}: %{x}<extra></extra>",
-                "showlegend": False,
-            }
-        )
+        data += [
+            _interval(one, label, suffix, palette[one.component] if label != "whole model" else INK)
+            for one, label in zip(estimates, labels, strict=True)
+        ]
         top = bottom - (gap - 1.0) / total
     plain["annotations"] = annotations
     return Figure("forest", "Estimates and their intervals", data, plain, "", int(40 + 30 * total))
+
+
+def _interval(one: Any, label: str, suffix: str, colour: str) -> dict[str, Any]:
+    """One estimate and its interval, on the axes of its panel."""
+    value, lower, upper = (float(v) for v in (one.value, one.lower, one.upper))
+    bar = {"type": "data", "symmetric": False, "array": short([upper - value]), "arrayminus": short([value - lower])}
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "x": short([value]),
+        "y": [label],
+        "xaxis": f"x{suffix}",
+        "yaxis": f"y{suffix}",
+        "error_x": {**bar, "color": colour, "thickness": 2, "width": 5},
+        "marker": {"color": colour, "size": 9},
+        "text": [f"{number(value)}, {number(lower)} to {number(upper)}"],
+        "hovertemplate": "%{y}: %{text}<extra></extra>",
+        "showlegend": False,
+    }

@@ -15,26 +15,35 @@ from emix.report.words import capitalised, family_words, listed_short, percent
 
 FEW = 10
 """Expected rows per column and one more below which a component rests on few rows."""
+MOST_LETTERS = 5
+"""Of a criterion that is an abbreviation."""
 FOREST_GROUPS = 12
 """Parameters whose intervals are drawn; the table has all."""
 
 
 @dataclass(frozen=True)
 class Remark:
-    """Something to know: `good`, a `note`, or a `warning`."""
+    """Something to know: `good`, a `note`, or a `warning`; the topic is that of a diagnosis."""
 
     level: str
     sentence: str
     advice: str = ""
+    topic: str = ""
 
 
-def remarks(facts: Facts, diagnosis: Any = None) -> list[Remark]:
-    """Warnings first, then notes, then what is well."""
+def remarks(facts: Facts, diagnosis: Any = None, others: Sequence[str] = ()) -> list[Remark]:
+    """Warnings first, then notes, then what is well.
+
+    A diagnosis speaks for the topics that it has looked at; `others` are warnings of other analyses.
+    """
     found = [*_ending(facts), *_starts(facts), *_certainty(facts), *_sizes(facts), *_missing(facts)]
+    found += [Remark("warning", capitalised(one)) for one in others]
     if facts.result is not None:
         own = [one for one in facts.result.warnings if not one.startswith("the starts disagree")]
         found += [Remark("warning", capitalised(one)) for one in own]
     if diagnosis is not None:
+        looked_at = {str(one.topic) for one in diagnosis.findings}
+        found = [one for one in found if not one.topic or one.topic not in looked_at]
         found += [Remark(str(one.level), str(one.sentence), str(one.advice or "")) for one in diagnosis.findings]
     rank = {"warning": 0, "note": 1, "good": 2}
     return sorted(found, key=lambda one: rank.get(one.level, 1))
@@ -74,14 +83,15 @@ def _starts(facts: Facts) -> list[Remark]:
                 f"Of {len(result.starts)} starts only the most promising one was run to its end: "
                 "whether another would have come out higher is not known."
             )
-        return [Remark("note", sentence, "Fit with more starts (--n-init).")]
+        return [Remark("note", sentence, "Fit with more starts (--n-init).", "starts")]
     if n_best == len(ended):
-        return [Remark("good", f"All {len(ended)} starts that were run to their end found the same optimum.")]
+        sentence = f"All {len(ended)} starts that were run to their end found the same optimum."
+        return [Remark("good", sentence, topic="starts")]
     worst = best - min(one.log_likelihood for one in ended)
     sentence = (
         f"Only {n_best} of {len(ended)} starts found the best optimum; the others ended up to {worst:.3g} nats lower."
     )
-    return [Remark("warning" if n_best == 1 else "note", sentence, "Fit with more starts (--n-init).")]
+    return [Remark("warning" if n_best == 1 else "note", sentence, "Fit with more starts (--n-init).", "starts")]
 
 
 def _certainty(facts: Facts) -> list[Remark]:
@@ -89,13 +99,14 @@ def _certainty(facts: Facts) -> list[Remark]:
         return []
     unsure = float(facts.all_weight[facts.largest < CERTAIN].sum()) / facts.total_weight
     if unsure == 0:
-        return [Remark("good", f"Each row belongs to its component with at least {percent(CERTAIN)}.")]
+        sentence = f"Each row is at least {percent(CERTAIN)} sure of its component."
+        return [Remark("good", sentence, topic="certainty")]
     sentence = f"{percent(unsure)} of the rows are less than {percent(CERTAIN)} sure of their component."
     level = "good" if unsure < 0.05 else "note" if unsure < 0.3 else "warning"
     advice = (
         "" if level == "good" else "Count such rows by their probabilities, and do not treat the groups as certain."
     )
-    return [Remark(level, sentence, advice)]
+    return [Remark(level, sentence, advice, "certainty")]
 
 
 def _sizes(facts: Facts) -> list[Remark]:
@@ -107,7 +118,7 @@ def _sizes(facts: Facts) -> list[Remark]:
         count, title = float(facts.counts[k]), component_title(facts.model, k)
         if count < few and K > 1:
             sentence = f"{capitalised(title)} rests on few rows ({count:,.1f}): its numbers are rough."
-            found.append(Remark("note", sentence, "Try fewer components, and see whether it comes back."))
+            found.append(Remark("note", sentence, "Try fewer components.", "size"))
     return found
 
 
@@ -154,15 +165,18 @@ def criteria(facts: Facts) -> list[tuple[str, str]]:
     return found
 
 
+def criterion_words(criterion: str) -> str:
+    """Like `BIC`."""
+    return criterion.upper() if len(criterion) <= MOST_LETTERS else criterion.replace("_", "-") + " log-likelihood"
+
+
 def selection_rows(selection: Any) -> list[dict[str, str]]:
     """The candidates as text, the chosen one marked."""
     best = selection.best
     found = []
     for one in selection.rows():
-        text = {
-            name: "" if one.get(name) is None or not np.isfinite(one[name]) else f"{one[name]:,.2f}"
-            for name in ("log_likelihood", "aic", "bic", "icl")
-        }
+        shown = ("log_likelihood", "aic", "bic", "icl", selection.criterion)
+        text = {name: f"{one[name]:,.2f}" if is_number(one.get(name)) else "" for name in shown}
         text["family"], text["n_components"] = str(one["family"]), str(one["n_components"])
         text["n_free_parameters"] = "" if one.get("n_free_parameters") is None else f"{one['n_free_parameters']:,}"
         text["error"] = str(one.get("error") or "").split("\n")[0]
@@ -172,6 +186,11 @@ def selection_rows(selection: Any) -> list[dict[str, str]]:
         text["mark"] = "chosen" if is_best else ""
         found.append(text)
     return found
+
+
+def is_number(value: Any) -> bool:
+    """Whether there is a finite number."""
+    return value is not None and bool(np.isfinite(value))
 
 
 def estimate_groups(uncertainty: Any) -> list[tuple[str, Sequence[Any]]]:
@@ -184,7 +203,7 @@ def estimate_groups(uncertainty: Any) -> list[tuple[str, Sequence[Any]]]:
 
 
 def _is_drawn(one: Any) -> bool:
-    return all(v is not None and np.isfinite(v) for v in (one.value, one.lower, one.upper))
+    return all(is_number(v) for v in (one.value, one.lower, one.upper))
 
 
 def estimate_title(one: Any) -> str:
@@ -193,16 +212,21 @@ def estimate_title(one: Any) -> str:
     return f"{one.parameter.replace('_', ' ')}{f' of {one.column}' if one.column else ''}{level}"
 
 
+def estimate_component(one: Any, names: Sequence[str]) -> str:
+    """Which component an estimate is of; empty for one of the whole model."""
+    return "" if one.component is None or one.component < 0 else names[one.component]
+
+
 def estimate_rows(uncertainty: Any, names: Sequence[str]) -> list[dict[str, str]]:
     """All estimates as text."""
 
     def text(value: Any) -> str:
-        return "" if value is None or not np.isfinite(value) else number(float(value))
+        return number(float(value)) if is_number(value) else ""
 
     return [
         {
             "what": estimate_title(one),
-            "component": "" if one.component is None else names[one.component],
+            "component": estimate_component(one, names),
             "value": text(one.value),
             "standard_error": text(one.standard_error),
             "interval": f"{text(one.lower)} to {text(one.upper)}" if _is_drawn(one) else "",

@@ -18,7 +18,15 @@ from emix.report.html.figures import (
     starts_figure,
     trace_figure,
 )
-from emix.report.html.judgement import criteria, estimate_groups, estimate_rows, in_short, remarks, selection_rows
+from emix.report.html.judgement import (
+    criteria,
+    criterion_words,
+    estimate_groups,
+    estimate_rows,
+    in_short,
+    remarks,
+    selection_rows,
+)
 from emix.report.html.page import render, require_packages
 from emix.report.html.steps import steps_payload
 from emix.report.html.walk import Walk, walk
@@ -99,7 +107,7 @@ def _page(facts: Facts, selection: Any, uncertainty: Any, diagnosis: Any, title:
     run = walk(facts)
     components = component_figures(facts)
     groups = [] if uncertainty is None else estimate_groups(uncertainty)
-    others: list[Figure | None] = [certainty_figure(facts), forest_figure(groups, names)]
+    others: list[Figure | None] = [certainty_figure(facts), forest_figure(groups, names, colours(model))]
     if result is not None:
         others += [trace_figure(result), starts_figure(result)]
     if selection is not None:
@@ -108,7 +116,7 @@ def _page(facts: Facts, selection: Any, uncertainty: Any, diagnosis: Any, title:
         "title": title or _title(facts),
         "model": str(model),
         "in_short": in_short(facts),
-        "remarks": remarks(facts, diagnosis),
+        "remarks": remarks(facts, diagnosis, [*_said(selection, "warnings"), *_said(uncertainty, "notes")]),
         "components": list(zip(facts.descriptions, colours(model), strict=True)),
         "component_figures": [one.name for one in components],
         "n_columns": len(facts.columns),
@@ -119,7 +127,8 @@ def _page(facts: Facts, selection: Any, uncertainty: Any, diagnosis: Any, title:
         "result": result,
         "selection": None if selection is None else selection_rows(selection),
         "selection_is_complete": selection is None or bool(selection.is_complete),
-        "criterion": "" if selection is None else str(selection.criterion).upper(),
+        "criterion": "" if selection is None else str(selection.criterion),
+        "criterion_words": "" if selection is None else criterion_words(selection.criterion),
         "estimates": None if uncertainty is None else estimate_rows(uncertainty, names),
         "interval_level": None if uncertainty is None else getattr(uncertainty, "level", None),
         "interval_method": "" if uncertainty is None else str(getattr(uncertainty, "method", "")),
@@ -133,6 +142,11 @@ def _page(facts: Facts, selection: Any, uncertainty: Any, diagnosis: Any, title:
         [*components, *(one for one in others if one is not None)],
         None if run is None else steps_payload(facts, run),
     )
+
+
+def _said(analysis: Any, name: str) -> list[str]:
+    """Warnings or notes that another analysis has of its own; none of one that is not given."""
+    return [str(one) for one in getattr(analysis, name, ())]
 
 
 def _version() -> str:
