@@ -29,7 +29,9 @@ from emix.model import Mixture
 from emix.report.profile import profiles
 
 TINY = 1e-300
-"""The least density that is drawn."""
+"""What a sum of weights is divided by at least."""
+LARGEST = 700.0
+"""The largest log-density that is drawn."""
 
 
 class Kind(StrEnum):
@@ -111,7 +113,7 @@ class Column:
             event = np.ones(len(at))
             rows = np.stack([at, event] if self.positions[0] < self.positions[1] else [event, at], axis=1)
         log_density = family.log_prob(rows) + family.log_base_measure(rows)
-        return np.exp(np.clip(log_density, np.log(TINY), 700.0))
+        return np.exp(np.minimum(log_density, LARGEST))
 
     @property
     def is_numeric(self) -> bool:

@@ -9,10 +9,9 @@ from emix.model import Mixture
 from emix.persistence import atomic_write, check_writable
 from emix.report.html.colours import colours
 from emix.report.html.facts import Facts, gather
-from emix.report.html.figures import (
-    Figure,
+from emix.report.html.figures import Figure, component_figures
+from emix.report.html.fit_figures import (
     certainty_figure,
-    component_figures,
     forest_figure,
     selection_figure,
     starts_figure,
