@@ -253,10 +253,12 @@ def test_the_steps_climb_to_the_reported_model(steps):
 def test_a_long_walk_is_thinned_where_little_is_gained():
     trace = -100 * 0.99 ** np.arange(2000)
     shown = walk._shown(trace)
-    assert len(shown) <= walk.FRAMES + 1
+    assert len(shown) == walk.FRAMES
     assert shown[: walk.EARLY] == list(range(walk.EARLY))
     assert shown[-1] == 1999
     assert np.diff(shown).max() < 400
+    plateau = np.r_[np.zeros(400), np.arange(5.0)]
+    assert len({*walk._shown(plateau)}) == walk.FRAMES
 
 
 def test_a_worked_row_shows_the_division_that_gave_its_responsibility(steps):

@@ -34,3 +34,8 @@ def short(values: Array | Sequence[float], digits: int = 5) -> list[float | None
     """Numbers with so many significant digits, as they are sent; None for what is not finite."""
     array = np.asarray(values, dtype=np.float64)
     return [float(f"{value:.{digits}g}") if np.isfinite(value) else None for value in array.ravel()]
+
+
+def symbol(k: int) -> str:
+    """Of component k; another one where its colour comes again."""
+    return SYMBOLS[(k + k // len(PALETTE)) % len(SYMBOLS)]

@@ -9,7 +9,7 @@ import numpy as np
 
 from emix.block import Array
 from emix.report.columns import Column, Kind
-from emix.report.html.colours import SYMBOLS, colours, faded, short
+from emix.report.html.colours import colours, faded, short, symbol
 from emix.report.html.facts import SEED, Facts
 from emix.report.html.scene import LEVELS, Scene, axis, drawn_at, make_scene, outlines
 from emix.report.text import component_title
@@ -18,6 +18,10 @@ POINTS = 1_500
 """Rows that a scatter plot shows, at most."""
 COLUMNS = 12
 """Columns that have a chart of their own, at most."""
+LETTERS = 20
+"""Of a level's name on an axis."""
+NAMED = 6
+"""Components, at most, that each chart has a legend of; the cards above have the colours too."""
 GRID = "#E6E9ED"
 INK = "#22303C"
 CIRCLE = 2 * np.pi * np.arange(61) / 60
@@ -55,6 +59,11 @@ def layout(x: str = "", y: str = "", **more: Any) -> dict[str, Any]:
 def safe(text: str) -> str:
     """A user's text for Plotly, which reads a few HTML tags in labels."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def clipped(text: str) -> str:
+    """A level's name, short enough to leave room for the bars beside it; hovering shows all of it."""
+    return text if len(text) <= LETTERS else f"{text[: LETTERS - 1]}…"
 
 
 def titles(facts: Facts) -> list[str]:
@@ -100,7 +109,7 @@ def _map(facts: Facts) -> Figure:
             "hovertemplate": "%{text}<br>%{x}, %{y}<extra></extra>",
             "marker": {
                 "color": own[k],
-                "symbol": SYMBOLS[k % len(SYMBOLS)],
+                "symbol": symbol(k),
                 "size": 7,
                 "opacity": short(0.25 + 0.6 * _certainty(resp[label == k, k], resp.shape[1]), 2),
             },
@@ -183,6 +192,20 @@ def _histogram(facts: Facts, column: Column, j: int) -> Figure:
                 "showlegend": False,
             }
         )
+    if column.kind is Kind.SHARE and column.probabilities is not None:
+        tallest = float(np.histogram(values[seen], one.edges, weights=weighted[seen].sum(axis=1))[0].max())
+        data += [
+            {
+                "type": "scatter",
+                "mode": "lines",
+                "x": short([p, p]),
+                "y": [0.0, tallest],
+                "line": {"color": own[k], "width": 3},
+                "hovertemplate": "probability %{x}<extra>" + names[k] + "</extra>",
+                "showlegend": False,
+            }
+            for k, p in enumerate(column.probabilities)
+        ]
     notes = [f"{100 * facts.apart[j]:.0f}\u00a0% of its variance lies between the components."]
     if column.kind is Kind.DURATION:
         notes.append("Bars: all durations, also those cut off. Curves: when events would be seen were none cut off.")
@@ -191,7 +214,7 @@ def _histogram(facts: Facts, column: Column, j: int) -> Figure:
     n_missing = int((~seen).sum())
     if n_missing:
         notes.append(f"{n_missing:,} cells are missing.")
-    plain = layout(column.name, "rows", barmode="stack", bargap=0)
+    plain = layout(column.name, "rows", barmode="stack", bargap=0, showlegend=len(names) <= NAMED)
     plain["yaxis"] = {**plain["yaxis"], "rangemode": "tozero"}
     return Figure(f"column-{j}", column.name, data, plain, " ".join(notes))
 
@@ -219,7 +242,8 @@ def _levels(facts: Facts, column: Column, j: int) -> Figure:
     caption = f"{100 * facts.apart[j]:.0f}\u00a0% of its variance lies between the components.{more}"
     if column.kind is Kind.COMPOSITION:
         caption = f"How the counts of a row are shared among the columns.{more}"
-    plain = layout("%", "", barmode="group")
-    plain["yaxis"] = {**plain["yaxis"], "autorange": "reversed", "type": "category"}
+    plain = layout("%", "", barmode="group", showlegend=len(names) <= NAMED)
+    ticks = {"tickvals": levels, "ticktext": [safe(clipped(column.levels[level])) for level in shown]}
+    plain["yaxis"] = {**plain["yaxis"], "autorange": "reversed", "type": "category", **ticks}
     plain["xaxis"] = {**plain["xaxis"], "rangemode": "tozero"}
     return Figure(f"column-{j}", column.name, data, plain, caption, max(320, 60 + 16 * len(levels) * (len(table) + 1)))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from emix.report.html.colours import NOISE, PALETTE, SYMBOLS, short
+from emix.report.html.colours import NOISE, PALETTE, short, symbol
 from emix.report.html.facts import CERTAIN, Facts
 from emix.report.html.figures import GRID, INK, Figure, layout, safe
 from emix.report.html.judgement import criterion_words, estimate_component, is_number
@@ -18,6 +18,8 @@ from emix.results import FitResult
 
 MANY = 60
 """Iterations from which the early ones, where most is gained, need an axis that gives them room."""
+SAME_TOP = 1e-4
+"""Nats within which two starts ended at the same top."""
 BLUE, GREEN, ORANGE = PALETTE[0], PALETTE[2], PALETTE[4]
 
 
@@ -69,7 +71,7 @@ def starts_figure(result: FitResult) -> Figure | None:
             "mode": "markers",
             "name": name,
             "x": [one.index + 1 for one in some],
-            "y": short([one.log_likelihood - best for one in some]),
+            "y": [gap if (gap := float(f"{one.log_likelihood - best:.4g}")) < -SAME_TOP else 0.0 for one in some],
             "text": [safe(f"{one.method}: {one.stop_reason.sentence}") for one in some],
             "hovertemplate": "start %{x}: %{y:.4g} nats from the best<br>%{text}<extra></extra>",
             "marker": {"color": colour, "symbol": symbol, "size": 11, "line": {"width": 2, "color": colour}},
@@ -79,6 +81,8 @@ def starts_figure(result: FitResult) -> Figure | None:
     ]
     plain = layout("start", "nats from the best")
     plain["xaxis"] = {**plain["xaxis"], "dtick": max(1, len(result.starts) // 10)}
+    if min(one.log_likelihood for one in ended) > best - 1:  # a picture of rounding would look like disagreement
+        plain["yaxis"] = {**plain["yaxis"], "range": [-1.0, 0.1]}
     return Figure("starts", "The starts", data, plain, "Each start climbs to the nearest top; the highest is taken.")
 
 
@@ -118,7 +122,7 @@ def selection_figure(selection: Any) -> Figure | None:
             "x": [K for K, _ in sorted(points)],
             "y": [float(f"{value:.10g}") for _, value in sorted(points)],
             "line": {"color": PALETTE[i % len(PALETTE)], "width": 2},
-            "marker": {"symbol": SYMBOLS[i % len(SYMBOLS)], "size": 8},
+            "marker": {"symbol": symbol(i), "size": 8},
             "hovertemplate": "%{x} components: %{y:.3f}<extra>" + safe(name) + "</extra>",
         }
         for i, (name, points) in enumerate(by_family.items())

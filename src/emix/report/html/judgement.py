@@ -62,7 +62,7 @@ def _ending(facts: Facts) -> list[Remark]:
             "warning",
             f"The fit did not converge: {result.stop_reason.sentence.removeprefix('not converged: ')}. "
             "The numbers here would still change.",
-            "Fit again with more iterations (--max-iter).",
+            "Fit again with more iterations (max_iter).",
         )
     ]
 
@@ -83,7 +83,7 @@ def _starts(facts: Facts) -> list[Remark]:
                 f"Of {len(result.starts)} starts only the most promising one was run to its end: "
                 "whether another would have come out higher is not known."
             )
-        return [Remark("note", sentence, "Fit with more starts (--n-init).", "starts")]
+        return [Remark("note", sentence, "Fit with more starts (n_init).", "starts")]
     if n_best == len(ended):
         sentence = f"All {len(ended)} starts that were run to their end found the same optimum."
         return [Remark("good", sentence, topic="starts")]
@@ -91,7 +91,7 @@ def _starts(facts: Facts) -> list[Remark]:
     sentence = (
         f"Only {n_best} of {len(ended)} starts found the best optimum; the others ended up to {worst:.3g} nats lower."
     )
-    return [Remark("warning" if n_best == 1 else "note", sentence, "Fit with more starts (--n-init).", "starts")]
+    return [Remark("warning" if n_best == 1 else "note", sentence, "Fit with more starts (n_init).", "starts")]
 
 
 def _certainty(facts: Facts) -> list[Remark]:

@@ -239,7 +239,7 @@ def _plane_note(model: Mixture, columns: Sequence[Column], pair: tuple[Column, C
     if len(columns) > 2:
         notes.append(f"Of {len(columns)} columns the two numeric ones that separate the components most are drawn.")
     is_exact = _moments(model.family, pair) is not None
-    where = "Each outline holds about 80 % of the rows of its component"
+    where = "Each outline holds about 80\u00a0% of the rows of its component"
     notes.append(f"{where}." if is_exact else f"{where}, drawn from their means and spreads.")
     n_hidden = int(np.isnan(points).any(axis=1).sum())
     if n_hidden:

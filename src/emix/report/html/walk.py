@@ -144,13 +144,20 @@ def _order(facts: Facts, rows: NDArray[np.intp], resp: Array) -> NDArray[np.intp
 
 
 def _shown(trace: Array) -> list[int]:
-    """All early iterations; of the later ones those at equal ratios of the log-likelihood still to be gained."""
+    """All early iterations; of the later ones those at equal ratios of the log-likelihood still to be gained.
+
+    Where these fall together, on a plateau or a cliff, the widest gaps between them are halved instead.
+    """
     last = len(trace) - 1
     if last < FRAMES:
         return list(range(last + 1))
     early = list(range(EARLY))
     left = np.maximum.accumulate((trace[-1] - trace[EARLY:])[::-1])[::-1]
     level = np.log(np.maximum(left, max(left[0], 1e-300) * 1e-9))
-    wanted = np.linspace(level[0], level[-1], FRAMES - EARLY)
+    wanted = np.linspace(level[0], level[-1], FRAMES - EARLY - 1)
     later = {EARLY + int(np.argmin(np.abs(level - one))) for one in wanted}
-    return sorted({*early, *later, last})
+    shown = sorted({*early, *later, last})
+    while len(shown) < FRAMES:
+        widest = int(np.argmax(np.diff(shown)))
+        shown.insert(widest + 1, (shown[widest] + shown[widest + 1]) // 2)
+    return shown

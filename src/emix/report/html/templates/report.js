@@ -123,7 +123,7 @@
     }
     const meanWeight = steps.weight.reduce(function (a, b) { return a + b; }, 0) / n;
     const sizes = steps.weight.map(function (w) {
-      return Math.min(26, (n > 300 ? 1 : 1.6) * (3.5 + 4.5 * Math.sqrt(w / meanWeight)));
+      return Math.min(26, (n > 400 ? 1 : n > 100 ? 1.2 : 1.6) * (3.5 + 4.5 * Math.sqrt(w / meanWeight)));
     });
     const bin = steps.edges.length ? steps.x.map(whichBin) : [];
     const tallest = steps.edges.length ? highest() : 0;
@@ -220,11 +220,11 @@
         line: { color: steps.colours[k], width: 1.5, dash: "dot" },
         marker: {
           color: steps.colours[k], size: x.map(function (_, f) { return f === frame ? 13 : 3; }),
-          line: { width: x.map(function (_, f) { return f === frame ? 2 : 0; }), color: "#fff" },
+          line: { width: x.map(function (_, f) { return f === frame ? 2 : 0; }), color: "#22303C" },
         },
         text: x.map(function (_, f) { return f === frame ? escaped(steps.titles[k]) : ""; }),
         textposition: "top center",
-        textfont: { size: 13, color: "#22303C" },
+        textfont: { size: 14, color: "#22303C", weight: 600, shadow: "0 0 4px #fff, 0 0 4px #fff, 0 0 2px #fff" },
       };
     }
 
@@ -285,6 +285,14 @@
     barsLayout.xaxis.range = [0, 100];
     barsLayout.yaxis.autorange = "reversed";
     barsLayout.yaxis.type = "category";
+    const levels = [];
+    steps.bars.forEach(function (column) {
+      column.levels.forEach(function (level) { levels.push(column.name + ": " + level); });
+    });
+    barsLayout.yaxis.tickvals = levels.map(escaped);
+    barsLayout.yaxis.ticktext = levels.map(function (level) {
+      return escaped(level.length > 26 ? level.slice(0, 25) + "…" : level);
+    });
 
     /* room for the outlines of all steps, unless they are far larger than the rows */
     function widened(range, c, a, b) {
@@ -321,15 +329,11 @@
       const tables = steps.frames[frame].bars || [];
       return steps.titles.slice(0, tables.length ? tables[0].length : 0).map(function (title, k) {
         const x = [];
-        const y = [];
         steps.bars.forEach(function (column, j) {
-          column.levels.forEach(function (level, l) {
-            x.push(100 * tables[j][k][l]);
-            y.push(escaped(column.name + ": " + level));
-          });
+          column.levels.forEach(function (_, l) { x.push(100 * tables[j][k][l]); });
         });
         return {
-          type: "bar", orientation: "h", x: x, y: y, name: escaped(title), marker: { color: steps.colours[k] },
+          type: "bar", orientation: "h", x: x, y: barsLayout.yaxis.tickvals, name: escaped(title), marker: { color: steps.colours[k] },
           hovertemplate: "%{y}: %{x:.1f} %<extra>" + escaped(title) + "</extra>",
         };
       });
