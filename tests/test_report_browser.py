@@ -258,3 +258,16 @@ def test_controls_have_names(browser, pages):
     assert browser.execute_script("return document.documentElement.lang") == "en"
     slider = "document.getElementById('walk-slider')"
     assert browser.execute_script(f"return [{slider}.min, {slider}.type]") == ["0", "range"]
+
+
+def test_on_paper_charts_fit_and_nothing_is_folded_away(browser, pages):
+    opened(browser, pages["pair"])
+    state = """return [document.querySelectorAll('details:not([open])').length,
+        Math.max(...Array.from(document.querySelectorAll('.main-svg')).map(e => e.getBoundingClientRect().width))]"""
+    folded, wide = browser.execute_script(state)
+    assert folded > 0
+    browser.execute_script("window.dispatchEvent(new Event('beforeprint'))")
+    open_, narrow = browser.execute_script(state)
+    assert (open_, narrow) == (0, 620)
+    browser.execute_script("window.dispatchEvent(new Event('afterprint'))")
+    assert browser.execute_script(state) == [folded, wide]

@@ -122,8 +122,6 @@ def fit(
         )
     if out is not None:
         result.save(out)
-    if report_to is not None:
-        report.after_fit(result, table, report_to, arguments)
     if as_json:
         print_json(result.to_dict())
     else:
@@ -135,6 +133,8 @@ def fit(
             profile.print_profile(Console(), result.model)
         if out is not None:
             Console(stderr=True).print(f"Model written to {out}", highlight=False)
+    if report_to is not None:
+        report.after_fit(result, table, report_to, arguments)
     if not result.converged:
         say(f"{result.stop_reason.sentence.capitalize()}.")
     return 0 if result.converged else 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from importlib import import_module
 from importlib.resources import files
 from typing import Any
 
@@ -26,7 +27,7 @@ def require_packages() -> None:
     """
     for package in ("jinja2", "plotly"):
         try:
-            __import__(package)
+            import_module(package)
         except ImportError as error:
             raise FileError.no_extra(package=package, extra=EXTRA) from error
 

@@ -465,7 +465,20 @@
     }
     document.documentElement.dataset.drawn = "true";
   });
+  /* on paper: charts as wide as a page, and nothing folded away */
+  const paper = 620;
+  let folded = [];
   window.addEventListener("beforeprint", function () {
-    document.querySelectorAll(".js-plotly-plot").forEach(function (plot) { Plotly.Plots.resize(plot); });
+    folded = Array.from(document.querySelectorAll("details:not([open])"));
+    folded.forEach(function (one) { one.open = true; });
+    document.querySelectorAll(".js-plotly-plot").forEach(function (plot) {
+      Plotly.relayout(plot, { width: paper, autosize: false });
+    });
+  });
+  window.addEventListener("afterprint", function () {
+    folded.forEach(function (one) { one.open = false; });
+    document.querySelectorAll(".js-plotly-plot").forEach(function (plot) {
+      Plotly.relayout(plot, { width: null, autosize: true });
+    });
   });
 })();
