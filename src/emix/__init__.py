@@ -111,6 +111,9 @@ if TYPE_CHECKING:
         load,
         save,
     )
+    from emix.report.html import (
+        write_report,
+    )
     from emix.results import (
         FitResult,
         StopReason,
@@ -142,6 +145,7 @@ _HOMES = {
     ),
     "emix.model": "Mixture",
     "emix.persistence": "load save",
+    "emix.report.html": "write_report",
     "emix.results": "FitResult StopReason",
 }
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
@@ -251,4 +255,5 @@ __all__ = [
     "table_fit",
     "to_frame",
     "wald_test",
+    "write_report",
 ]

@@ -172,6 +172,15 @@ class DataError(EmixError, ValueError):
         )
 
     @classmethod
+    def other_rows(cls, *, required: tuple[float, float], found: tuple[float, float]) -> Self:
+        return cls(
+            f"the report needs the rows that the model was fitted to, with the labels and weights of the fit.\n"
+            f"  The fit had rows of total weight {required[0]:,.10g} and the log-likelihood {required[1]:.6f}.\n"
+            f"  Found rows of total weight {found[0]:,.10g} and the log-likelihood {found[1]:.6f}.\n"
+            f"  Give the same data, and labels and weights (--labels, --weights) where the fit had them."
+        )
+
+    @classmethod
     def no_columns(cls, shape: tuple[int, ...]) -> Self:
         return cls(f"Found array with 0 feature(s) (shape={shape}) while a minimum of 1 is required.")
 

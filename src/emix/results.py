@@ -8,10 +8,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from emix.described import html_of
-from emix.errors import ModelError
+from emix.errors import FileError, ModelError
 from emix.model import Mixture
-from emix.persistence import save, to_document
+from emix.persistence import from_document, read_document, save, to_document
 
 
 class StopReason(StrEnum):
@@ -223,8 +225,9 @@ class FitResult:
         }
 
     def save(self, path: str | Path) -> None:
-        """Write the model and the summary of the fit to a JSON file; `emix.load` reads the model."""
-        save(self.model, path, summary=self.summary())
+        """Write the model and how the fit ended to a JSON file; `emix.load` reads the model, `load_result` both."""
+        starts = [_finite(asdict(start)) for start in self.starts]
+        save(self.model, path, summary={**self.summary(), "warnings": self.warnings, "starts": starts})
 
     def __str__(self) -> str:
         """A line."""
@@ -239,3 +242,43 @@ class FitResult:
 def _finite(fields: dict[str, Any]) -> dict[str, Any]:
     """Fields for JSON, which has no NaN and no infinity: None."""
     return {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in fields.items()}
+
+
+def load_result(path: str | Path) -> FitResult | None:
+    """What a model file knows of its fit; None where it holds a model alone.
+
+    The history is its last record, with NaN for what the file does not say.
+
+    Raises
+    ------
+    FileError
+        The file is missing, damaged, foreign or of a newer schema.
+    """
+    document = read_document(path)
+    fit, model = document.get("fit"), from_document(document["model"], path)
+    if not fit:
+        return None
+    try:
+        last = Record(int(fit["n_iter"]), float(fit["log_likelihood"]), math.nan, math.nan, math.nan)
+        counts = fit.get("expected_counts")
+        return FitResult(
+            model,
+            last.log_likelihood,
+            [last],
+            StopReason(fit["stop_reason"]),
+            total_weight=float(fit["total_weight"]),
+            log_map=(float(fit["bic"]) - float(fit["icl"])) / 2,
+            expected_counts=None if counts is None else np.array(counts, dtype=np.float64),
+            starts=[_start(one) for one in fit.get("starts", [])],
+            warnings=[str(one) for one in fit.get("warnings", [])],
+            seed=int(fit.get("seed", 0)),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise FileError.not_a_model(path, detail="its summary of the fit is damaged") from error
+
+
+def _start(fields: dict[str, Any]) -> StartRecord:
+    """The record of a start as `_finite` wrote it."""
+    value = fields["log_likelihood"]
+    log_likelihood = -math.inf if value is None else float(value)
+    return StartRecord(**{**fields, "log_likelihood": log_likelihood, "stop_reason": StopReason(fields["stop_reason"])})

@@ -162,6 +162,9 @@ def fit(
         int | None, typer.Option(help="Folds of a cross-validated log-likelihood for each candidate.")
     ] = None,
     out: Out = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Also write an HTML report: words, pictures, EM step by step.")
+    ] = None,
     json: Json = False,
     intervals: Annotated[
         bool, typer.Option("--intervals", help="Standard errors and 95% intervals of all parameters.")
@@ -184,8 +187,9 @@ def fit(
     if choice.is_asked_for:
         from emix.cli import selection  # a third of a second that one fit need not wait for
 
+        options |= {"with_intervals": intervals, "report_to": report}
         return selection.fit(request, choice, **options, out=out, as_json=json)
-    return commands.fit(request, **options, out=out, as_json=json, with_intervals=intervals)
+    return commands.fit(request, **options, out=out, report_to=report, as_json=json, with_intervals=intervals)
 
 
 @app.command(epilog="Example: **emix intervals model.json examples/old_faithful.csv**")
@@ -350,6 +354,24 @@ def explain(
         tuple(constrain or ()),
     )
     return commands.explain(request, iterations=iterations)
+
+
+@app.command(epilog="Example: **emix report model.json old_faithful.csv --out report.html**")
+@_guarded
+def report(
+    model: ModelArgument,
+    data: Annotated[Path, typer.Argument(help="The rows that the model was fitted to.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The HTML file (whole or not at all).")] = Path(
+        "report.html"
+    ),
+    labels: Labels = None,
+    weights: Weights = None,
+    title: Annotated[str | None, typer.Option(help="Of the page. Default: from the columns.")] = None,
+) -> int:
+    """Write an HTML report of a fit: components in words and pictures, what to distrust, EM step by step."""
+    from emix.cli import report as commands
+
+    return commands.report(model, data, out=out, labels=labels, weights=weights, title=title)
 
 
 def main() -> None:

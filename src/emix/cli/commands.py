@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from emix import fitting, persistence
+from emix.cli import report
 from emix.cli.arguments import build_model, is_by_column, parse_start, with_unknown_as_missing, without_identifiers
 from emix.cli.progress import Progress
 from emix.cli.wording import for_command_line
@@ -31,7 +32,7 @@ from emix.fitting.worked import worked_iteration
 from emix.model import Mixture
 from emix.report import explain as explain_report
 from emix.report import intervals, profile, text
-from emix.results import FitResult, Record, StopReason
+from emix.results import FitResult, StopReason, load_result
 
 if TYPE_CHECKING:
     from emix.inference import Uncertainty
@@ -116,12 +117,15 @@ def fit(
     n_init: int,
     n_jobs: int,
     out: Path | None,
+    report_to: Path | None,
     as_json: bool,
     with_intervals: bool = False,
 ) -> int:
-    """Fit, print, save."""
+    """Fit, print, save, report."""
     if out is not None:
         persistence.check_writable(out)
+    if report_to is not None:
+        report.check(report_to)
     model, table, arguments = request.read()
     with Progress() as progress, logged(), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # said below, and by the exit code
@@ -140,7 +144,7 @@ def fit(
     result.warnings[:] = map(for_command_line, result.warnings)
     if out is not None:
         result.save(out)
-    found = _intervals_of(result, table, arguments) if with_intervals else None
+    found = intervals_of(result, table, arguments) if with_intervals else None
     if as_json:
         more = {"intervals": None if found is None else intervals.intervals_document(found)} if with_intervals else {}
         print_json(result.to_dict() | more)
@@ -151,6 +155,8 @@ def fit(
             intervals.print_intervals(Console(), result.model, found)
         if out is not None:
             Console(stderr=True).print(f"Model written to {out}", highlight=False)
+    if report_to is not None:
+        report.after_fit(result, table, report_to, arguments, uncertainty=found)
     if not result.converged:
         say(f"{result.stop_reason.sentence.capitalize()}.")
     return 0 if result.converged else 1
@@ -166,7 +172,7 @@ def print_fit(result: FitResult) -> None:
         profile.print_profile(Console(), result.model)
 
 
-def _intervals_of(result: FitResult, table: Table, arguments: dict[str, Any]) -> Uncertainty | None:
+def intervals_of(result: FitResult, table: Table, arguments: dict[str, Any]) -> Uncertainty | None:
     """Standard errors of a fit that ended well; else None, and the reason on stderr."""
     from emix.inference import standard_errors  # SciPy's distributions: half a second that others need not wait
 
@@ -216,17 +222,10 @@ def saved_result(path: Path) -> FitResult:
     FileError
         It tells nothing.
     """
-    model, summary = persistence.load(path), persistence.read_document(path)["fit"]
-    if not summary:
+    result = load_result(path)
+    if result is None:
         raise FileError.not_a_model(path, detail="it does not tell of a fit")
-    ending = Record(summary["n_iter"], summary["log_likelihood"], math.nan, math.nan, 0.0)
-    return FitResult(
-        model,
-        summary["log_likelihood"],
-        [ending],
-        StopReason(summary["stop_reason"]),
-        total_weight=summary["total_weight"],
-    )
+    return result
 
 
 def predict(model_path: Path, data: Path, *, out: Path | None, as_json: bool, unknown: bool = False) -> int:

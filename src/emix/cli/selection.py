@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from emix import persistence
-from emix.cli import commands
+from emix.cli import commands, report
 from emix.cli.arguments import family_of
 from emix.cli.choice import OUTSIDE, Choice
 from emix.cli.progress import Bar
@@ -21,6 +21,7 @@ from emix.families import STRUCTURES, Family, parse
 from emix.families.student_t import SCALE_STRUCTURES
 from emix.inference import Selection, select
 from emix.inference.selection import STARTS
+from emix.report import intervals
 from emix.report.selection import print_selection
 
 
@@ -35,10 +36,17 @@ def fit(
     n_jobs: int,
     out: Path | None,
     as_json: bool,
+    with_intervals: bool = False,
+    report_to: Path | None = None,
 ) -> int:
-    """Fit all candidates, print the table, the reason and the chosen model, and save it."""
+    """Fit all candidates, print the table, the reason and the chosen model, save it, report."""
     if out is not None:
         persistence.check_writable(out)
+    if report_to is not None:
+        report.check(report_to)
+    if request.constraints:
+        requirement = "one number of components and one family: they speak of single parameters"
+        raise ModelError.argument(name="--constrain", requirement=requirement, found="several candidates")
     if request.start is not None and request.start not in STARTS:
         requirement = f"one of {', '.join(STARTS)} where there are several candidates"
         raise ModelError.argument(name="--start", requirement=requirement, found=request.start)
@@ -65,19 +73,27 @@ def fit(
             random_state=request.seed,
             fixed=fixed,
             noise=request.noise,
+            prior_rows=request.prior_rows,
             on_progress=bar,
             out=out,
         )
     is_chosen = bool(chosen.ranked())
+    found = commands.intervals_of(chosen.result, table, known) if with_intervals and is_chosen else None
     if as_json:
-        commands.print_json(document_of(chosen))
+        more = {"intervals": None if found is None else intervals.intervals_document(found)} if with_intervals else {}
+        commands.print_json(document_of(chosen) | more)
     else:
         print_selection(Console(), chosen)
         if is_chosen:
             Console().print()
             commands.print_fit(chosen.result)
+        if found is not None:
+            Console().print()
+            intervals.print_intervals(Console(), chosen.result.model, found)
         if out is not None and is_chosen:
             Console(stderr=True).print(f"Model written to {out}", highlight=False)
+    if report_to is not None and is_chosen:
+        report.after_fit(chosen.result, table, report_to, known, selection=chosen, uncertainty=found)
     if not chosen.is_complete:
         n_left_out = sum(one.result is None for one in chosen.candidates)
         commands.say(f"Interrupted: {n_left_out} of {len(chosen.candidates)} candidates have no result.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from rich.console import Console
@@ -115,36 +115,42 @@ def _is_completed(model: Mixture, outcomes: Sequence[Outcome]) -> bool:
 
 def _print_m_step(console: Console, model: Mixture, worked: WorkedIteration) -> None:
     console.print(Text("M-step: the parameters that maximize the likelihood of these sums"), style="bold")
+    for name in ("mixing_proportions", *sorted(model.family.fixed)):
+        if name in model.fixed:
+            console.print(f"  {name}: held fixed")
     counts = worked.step.expected_statistics[:, 0]
-    lines: list[Work] = []
-    if "mixing_proportions" in model.fixed:
-        console.print("  mixing_proportions: held fixed")
-    elif model.constraints and any(one.parameter == "mixing_proportions" for one in model.constraints):
-        own = "; ".join(str(one) for one in model.constraints if one.parameter == "mixing_proportions")
-        proportions = worked.next_model.latent.mixing_proportions
-        lines.append(Work("mixing_proportions", proportions, f"the maximum under: {own}"))
-    else:
-        total = np.full(len(counts), counts.sum())
-        lines.append(Work("mixing_proportions", counts / total, "expected rows / all rows", counts, total))
-    for name in sorted(model.family.fixed):
-        console.print(f"  {name}: held fixed")
-    for line in [*lines, *worked.work]:
-        console.print(Text(f"  {line.parameter} = {_true_of(line, counts)}"))
+    for line in m_step_lines(model, counts, worked.work):
+        console.print(Text(f"  {line.parameter} = {true_of(line, counts)}"))
         for k in range(len(line.value)):
-            console.print(Text(f"    {component_title(model, k)}: {_division(line, k)}"))
+            console.print(Text(f"    {component_title(model, k)}: {division(line, k, digits)}"))
     console.print()
     console.print(f"Log-likelihood of the parameters of this E-step: {worked.step.log_likelihood:.8f}")
     console.print()
 
 
-def _true_of(line: Work, counts: Array) -> str:
+def true_of(line: Work, counts: Array) -> str:
     """What a line says; where cells are missing it divides by the rows that have a value, not by all."""
     if line.denominator is None or np.allclose(line.denominator, counts, rtol=1e-9):
         return line.text
     return line.text + " with a value" * line.text.endswith(" rows")
 
 
-def _division(line: Work, k: int) -> str:
+def m_step_lines(model: Mixture, counts: Array, work: Sequence[Work]) -> list[Work]:
+    """What a worked M-step shows: the mixing proportions from the expected counts (K,), then the family's own lines."""
+    if "mixing_proportions" in model.fixed:
+        return list(work)
+    found = model.latent.maximize(counts)
+    if found.constraints:
+        text = f"the maximum under: {'; '.join(str(one) for one in found.constraints)}"
+        return [Work("mixing_proportions", found.mixing_proportions, text), *work]
+    extra = 0.0 if found.pseudo_counts is None else found.pseudo_counts
+    total = np.full(len(counts), (counts + extra).sum())
+    text = "expected rows / all rows" + ("" if found.pseudo_counts is None else ", pseudo-counts of the prior included")
+    return [Work("mixing_proportions", found.mixing_proportions, text, counts + extra, total), *work]
+
+
+def division(line: Work, k: int, digits: Callable[[float], str]) -> str:
+    """How a worked line arrives at component k's value: `7.2 / 10 = 0.72`, or the value alone."""
     value: Array = line.value
     if line.numerator is None or line.denominator is None:
         return digits(value[k])
