@@ -10,6 +10,7 @@ import pytest
 from cases import CASES
 from numpy.testing import assert_array_equal
 
+import emix
 from emix import (
     Bernoulli,
     Binomial,
@@ -161,3 +162,14 @@ def test_what_is_no_model_is_refused():
         to_frame(Mixture(Poisson(), 2))
     with pytest.raises(ModelError, match="'dask'"):
         to_frame(Mixture(Poisson([1.0])), backend="dask")
+
+
+def test_analyses_are_tables_in_notebooks():
+    x = np.r_[np.random.default_rng(0).poisson(2, 60), np.random.default_rng(1).poisson(9, 60)]
+    chosen = emix.select(x, range(1, 4), emix.Poisson(), random_state=0, n_init=2)
+    errors = emix.standard_errors(chosen.result, x)
+    again = emix.bootstrap(chosen.result, x, n_replicates=20, random_state=0)
+    html = [one._repr_html_() for one in (chosen, errors, again, emix.diagnose(chosen.result, x, errors))]
+    assert all(one.startswith("<table") and "</table>" in one and "nan" not in one for one in html)
+    assert html[0].index("<td") < html[0].index(f"{chosen.best.result.bic:,.3f}")
+    assert f"{errors.estimates[2].value:.5g}" in html[1]

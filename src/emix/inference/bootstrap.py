@@ -56,6 +56,7 @@ from emix.inference.uncertainty import (
     check_same_rows,
     chosen,
     estimates_frame,
+    estimates_html,
 )
 from emix.kernels.reference import responsibilities
 from emix.model import Mixture
@@ -116,6 +117,10 @@ class Bootstrap:
     def names(self) -> tuple[str, ...]:
         """Of the estimates, like `mean[0, waiting]`."""
         return tuple(one.name for one in self.estimates)
+
+    def _repr_html_(self) -> str:
+        """For notebooks."""
+        return estimates_html(self.estimates, f"{100 * self.level:g} % intervals, {self.n_replicates} replicates")
 
     def of(self, parameter: str, component: int | None = None, column: str | None = None) -> Any:
         """The estimate of a parameter, or the tuple of all that fit; see `Uncertainty.of`."""

@@ -11,6 +11,7 @@ import narwhals.stable.v1 as nw
 
 from emix.errors import FitError, ModelError
 from emix.inference.frames import frame_of
+from emix.markup import html_table
 from emix.results import FitResult
 
 
@@ -139,6 +140,27 @@ class Selection:
         finite = [(sign * value, one) for one, value in values if value is not None and math.isfinite(value)]
         ended = [pair for pair in finite if pair[1].converged] or finite
         return [one for _, one in sorted(ended, key=lambda pair: pair[0])]
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the candidates, best first."""
+        head = ("family", "K", "log-likelihood", "free", self.criterion.upper(), "converged")
+        rows = []
+        for one in self.ranked():
+            result = one.result
+            if result is None:
+                continue
+            value = one.cross_validated if self.criterion == "cross_validated" else getattr(result, self.criterion)
+            rows.append(
+                (
+                    one.family,
+                    str(one.n_components),
+                    f"{result.log_likelihood:,.3f}",
+                    str(result.n_free_parameters),
+                    f"{value:,.3f}",
+                    "yes" if result.converged else "no",
+                )
+            )
+        return html_table(head, rows, "Candidates")
 
     @property
     def best(self) -> Candidate:

@@ -34,6 +34,7 @@ from emix.inference.uncertainty import (
     inverted,
 )
 from emix.kernels.reference import responsibilities
+from emix.markup import html_table
 from emix.model import Mixture
 from emix.results import FitResult
 from emix.threads import blas_limited
@@ -109,6 +110,11 @@ class Diagnosis:
     def of(self, topic: str) -> tuple[Finding, ...]:
         """The findings on a topic."""
         return tuple(one for one in self.findings if one.topic == topic)
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the findings, one a row."""
+        rows = [(one.topic, one.level, f"{one.sentence} {one.advice}".strip()) for one in self.findings]
+        return html_table(("", "", ""), rows, "Diagnosis")
 
     def __str__(self) -> str:
         """A line for each finding."""

@@ -28,6 +28,7 @@ from emix.inference.frames import frame_of_kinds
 from emix.inference.information import Information, information
 from emix.inference.readings import FISHER_Z, LOG, LOGIT, Reading
 from emix.inference.smooth import smooth_covariance
+from emix.markup import html_table, html_text
 from emix.model import Mixture
 from emix.results import FitResult
 from emix.threads import blas_limited
@@ -115,6 +116,11 @@ class Uncertainty:
     def names(self) -> tuple[str, ...]:
         """Of the estimates, like `mean[0, waiting]`."""
         return tuple(one.name for one in self.estimates)
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the estimates, and the notes."""
+        title = f"{100 * self.level:g} % intervals, {self.method} information"
+        return estimates_html(self.estimates, title) + "".join(html_text(note) for note in self.notes)
 
     def of(self, parameter: str, component: int | None = None, column: str | None = None) -> Any:
         """The estimate of a parameter, or the tuple of all that fit.
@@ -393,6 +399,16 @@ def chosen(estimates: Sequence[Estimate], parameter: str, component: int | None,
         wanted = f"{parameter}[{', '.join(str(part) for part in (component, column) if part is not None)}]"
         raise ModelError.choice(what="estimate", found=wanted, available=available)
     return found[0] if len(found) == 1 else found
+
+
+def estimates_html(estimates: Sequence[Estimate], caption: str) -> str:
+    """One row per estimate, for notebooks."""
+    rows = []
+    for one in estimates:
+        interval = "" if one.lower is None or one.upper is None else f"{one.lower:.5g} to {one.upper:.5g}"
+        error = "" if one.standard_error is None else f"{one.standard_error:.3g}"
+        rows.append((one.name, f"{one.value:.5g}", error, interval, one.note))
+    return html_table(("", "estimate", "std. error", "interval", ""), rows, caption)
 
 
 def estimates_frame(estimates: Sequence[Estimate], library: str | None) -> Any:

@@ -171,13 +171,18 @@ def criterion_words(criterion: str) -> str:
 
 
 def selection_rows(selection: Any) -> list[dict[str, str]]:
-    """The candidates as text, the chosen one marked."""
-    best = selection.best
-    found = []
-    for one in selection.rows():
+    """The candidates as text, best first, the chosen one marked; those without the criterion come last."""
+    best, found = selection.best, []
+    sign = -1.0 if selection.criterion == "cross_validated" else 1.0
+
+    def rank(row: dict[str, Any]) -> float:
+        value = row.get(selection.criterion)
+        return sign * float(value) if value is not None and is_number(value) else np.inf
+
+    for one in sorted(selection.rows(), key=rank):
         shown = ("log_likelihood", "aic", "bic", "icl", selection.criterion)
         text = {name: f"{one[name]:,.2f}" if is_number(one.get(name)) else "" for name in shown}
-        text["family"], text["n_components"] = str(one["family"]), str(one["n_components"])
+        text["family"], text["n_components"] = short_family(str(one["family"])), str(one["n_components"])
         text["n_free_parameters"] = "" if one.get("n_free_parameters") is None else f"{one['n_free_parameters']:,}"
         text["error"] = str(one.get("error") or "").split("\n")[0]
         if not text["error"] and not one.get("converged"):
@@ -186,6 +191,13 @@ def selection_rows(selection: Any) -> list[dict[str, str]]:
         text["mark"] = "chosen" if is_best else ""
         found.append(text)
     return found
+
+
+def short_family(text: str) -> str:
+    """Like `VEV`, where the structure says it all."""
+    head, tail = "multivariate_normal(structure='", "')"
+    is_structure = text.startswith(head) and text.endswith(tail) and text.count("=") == 1
+    return text.removeprefix(head).removesuffix(tail) if is_structure else text
 
 
 def is_number(value: Any) -> bool:
