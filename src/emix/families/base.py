@@ -19,6 +19,7 @@ from emix.block import Array, Schema, Summary, updated
 from emix.constraints import NO_CONSTRAINTS, Constraint, Constraints
 from emix.errors import DegenerateError, ModelError
 from emix.families import constrained, entries
+from emix.families.constrainable import Constrainable
 from emix.families.declarations import RESOLUTION as RESOLUTION
 from emix.families.declarations import VARIANCE_FLOOR as VARIANCE_FLOOR
 from emix.families.declarations import WITH_PRIOR as WITH_PRIOR
@@ -26,7 +27,6 @@ from emix.families.declarations import Binding as Binding
 from emix.families.declarations import Support as Support
 from emix.families.declarations import Work as Work
 from emix.families.patterns import Moments
-from emix.families.priors.owner import PriorOwner
 from emix.kernels.tiles import Tile
 from emix.spaces import Space
 
@@ -35,7 +35,7 @@ Parameter = Any
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Family(PriorOwner):
+class Family(Constrainable):
     """Parent of all families: immutable; a specification until its parameters are given or fitted.
 
     Attributes
@@ -176,15 +176,6 @@ class Family(PriorOwner):
         entries.check_names(self, tuple(own))
         family = updated(self, constraints=Constraints(tuple(own), n_components) if own else NO_CONSTRAINTS)
         return family if self.binding is None else entries.settled(family)
-
-    def _check_can_be_constrained(self) -> None:
-        """Raise a `ModelError` where the M-step maximizes more than coefficients times sums."""
-        if self._prior is not None and type(self)._log_prior_terms is not PriorOwner._log_prior_terms:
-            raise ModelError.constraints_beside(family=self.name, what="prior", instead="prior_rows of the mixture")
-        if self.options.get("variance_floor"):
-            raise ModelError.constraints_beside(
-                family=self.name, what="variance_floor", instead="a constraint such as 'variance >= 0.1'"
-            )
 
     def holding(self, other: Self) -> Self:
         """With the values of what constraints hold 'fixed', where they are not known yet, from another's parameters."""
@@ -420,39 +411,6 @@ class Family(PriorOwner):
     def centred(self) -> Self:
         """The same family of one component, bound with its own mean and spread as pivot and scale."""
         raise ModelError.argument(name="family", requirement="one that can be centred", found=self.name)
-
-    # -- what constraints read of a family ---------------------------------------------------------------------------
-
-    def entry_labels(self, name: str) -> tuple[tuple[str, ...], ...]:
-        """What the entries of one component of a parameter are of: columns, or columns and levels; () if one is all."""
-        return ((),)
-
-    def has_matrices(self, name: str) -> bool:
-        """Whether a parameter is one matrix per component, which is free or held as a whole."""
-        return False
-
-    def obstacle_to_hold(self, name: str) -> str:
-        """Why the matrix of a single component cannot be held; empty where it can."""
-        return ""
-
-    @property
-    def statistic_columns(self) -> NDArray[np.intp]:
-        """(D,) the column of each statistic, as a position among the entries of a parameter."""
-        return np.zeros(len(self.statistic_names), dtype=np.intp)
-
-    def cell_objective(self, expected: Array) -> Array:
-        """What the M-step maximizes, by component and column: (K, D) -> (K, d)."""
-        columns = self.statistic_columns
-        return np.asarray((self.coefficients() * expected) @ (columns[:, None] == np.arange(columns.max() + 1)))
-
-    def cell_weights(self, expected: Array) -> Array:
-        """Expected rows, about, of each component and column: (K, D) -> (K, d)."""
-        last = len(self.statistic_columns) - 1 - np.unique(self.statistic_columns[::-1], return_index=True)[1]
-        return np.asarray(expected[:, last])
-
-    def search_bounds(self, expected: Array) -> dict[str, tuple[Any, Any]]:
-        """Bounds of parameters within which `cell_objective` is to be maximized; what broadcasts to (K, d)."""
-        return {}
 
     # -- unconstrained coordinates, for standard errors ---------------------------------------------------------------
 

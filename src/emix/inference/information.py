@@ -13,7 +13,6 @@ Source: Louis (1982), Journal of the Royal Statistical Society B 44, 226-233; Oa
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -40,6 +39,7 @@ from emix.inference.derivatives import (
     rows_of,
 )
 from emix.inference.readings import Reading, groups_of, proportions_reading
+from emix.inference.shares import share_information, share_slopes
 from emix.kernels import reference
 from emix.model import Mixture
 from emix.spaces import Nonnegative, Probability, Simplex
@@ -214,7 +214,7 @@ class Information:
         """Everything people read, of every component: what, component, value, derivatives (p,) by all coordinates."""
         model, p = self.model, len(self.is_free)
         found: list[tuple[Reading, int, float, Array]] = []
-        shares, slopes = model.latent.mixing_proportions, _stick_slopes(model)
+        shares, slopes = model.latent.mixing_proportions, share_slopes(model)
         for k, share in enumerate(shares):
             gradient = np.zeros(p)
             gradient[: len(slopes[k])] = share * slopes[k]
@@ -249,7 +249,7 @@ def information(model: Mixture, source: InMemorySource) -> Information:
             start += len(subject.vector)
         complete, is_free = np.zeros((start, start)), np.zeros(start, dtype=np.bool_)
         if n_latent:
-            complete[:n_latent, :n_latent] = _stick_information(model, counts)
+            complete[:n_latent, :n_latent] = share_information(model, counts)
             is_free[:n_latent] = np.diagonal(complete)[:n_latent] >= FEW
         for part in parts:
             own = slice(part.start, part.start + len(part.subject.vector))
@@ -416,7 +416,7 @@ def _row_scores(
     model: Mixture, source: InMemorySource, parts: list[Part], is_free: NDArray[np.bool_]
 ) -> Iterator[tuple[Chunk, _Scores]]:
     place = np.cumsum(is_free) - 1
-    n_latent, slopes = model.latent.n_free_parameters, _stick_slopes(model)
+    n_latent, slopes = model.latent.n_free_parameters, share_slopes(model)
     free_latent = np.flatnonzero(is_free[:n_latent])
     size = max(64, NUMBERS // max(1, int(is_free.sum())))
     for tile in _tiles(source, size):
@@ -452,64 +452,3 @@ def _second_pass(
         outer += weighted @ scores.total.T
         score += weighted.sum(axis=1)
     return M, outer, score
-
-
-# -- mixing proportions: log p_k = log s_k + sum of log (1 - s_j) over j < k, s the logistic of the coordinates ------
-
-
-def _sticks(model: Mixture) -> Array:
-    """(K - 1,) what each takes of what is left."""
-    p = model.latent.mixing_proportions
-    tail = np.cumsum(p[::-1])[::-1]
-    return np.asarray(np.divide(p, tail, out=np.zeros_like(p), where=tail > 0)[:-1])
-
-
-def _stick_slopes(model: Mixture) -> Array:
-    """(K, K - 1) derivatives of log p_k, or (K, 0) where the proportions are fixed."""
-    K = model.latent_size
-    if model.latent.n_free_parameters == 0:
-        return np.zeros((K, 0))
-    if model.latent.constraints:
-        return np.stack([_central(lambda u: _log_shares(model, u), u, one, 1) for u, one in _moves(model)], axis=1)
-    s = _sticks(model)
-    k, j = np.arange(K)[:, None], np.arange(K - 1)
-    return np.where(k == j, 1 - s, np.where(k > j, -s, 0.0))
-
-
-def _stick_information(model: Mixture, counts: Array) -> Array:
-    """(K - 1, K - 1) complete-data information, with the prior's: binomial, of the rows left for each stick."""
-    if model.latent.pseudo_counts is not None:
-        counts = counts + model.latent.pseudo_counts
-    if model.latent.constraints:
-        moves = _moves(model)
-        found = np.zeros((len(moves), len(moves)))
-        for i, (u, one) in enumerate(moves):
-            for j, (_, other) in enumerate(moves[: i + 1]):
-                both = [_central(lambda v: _log_shares(model, v), u, one + sign * other, 2) for sign in (1, -1)]
-                found[i, j] = found[j, i] = -counts @ (both[0] - both[1]) / 4
-        return found
-    s = _sticks(model)
-    left = np.cumsum(counts[::-1])[::-1][:-1]
-    return np.diag(left * s * (1 - s))
-
-
-def _log_shares(model: Mixture, vector: Array) -> Array:
-    """(K,) log p_k at coordinates of proportions under constraints; of a share of 0, which is held, 0."""
-    p = model.latent.from_vector(vector).mixing_proportions
-    return np.where(p > 0, np.log(np.where(p > 0, p, 1.0)), 0.0)
-
-
-def _moves(model: Mixture) -> list[tuple[Array, Array]]:
-    """The coordinates of the proportions, and the directions of each."""
-    u = model.latent.to_vector()
-    return [(u, one) for one in np.eye(len(u))]
-
-
-def _central(fn: Callable[[Array], Array], at: Array, along: Array, order: int) -> Array:
-    """First or second derivative of fn along a direction, by central differences with two orders taken off."""
-    found = []
-    for h in (1e-2, 5e-3, 2.5e-3):
-        ahead, behind = fn(at + h * along), fn(at - h * along)
-        found.append((ahead - behind) / (2 * h) if order == 1 else (ahead - 2 * fn(at) + behind) / h**2)
-    once = [(4 * b - a) / 3 for a, b in itertools.pairwise(found)]
-    return (16 * once[1] - once[0]) / 15

@@ -1,0 +1,72 @@
+"""What constraints on single parameters read of a family; families of another shape than one entry override it."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emix.block import Array
+from emix.errors import ModelError
+from emix.families.priors.owner import PriorOwner
+
+
+class Constrainable(PriorOwner):
+    """Parent of `Family`."""
+
+    name: ClassVar[str]
+    aliases: ClassVar[Mapping[str, tuple[str, int]]] = {}
+    """What constraints may speak of beside the parameters -> the parameter, and which power of it that is."""
+
+    @property
+    @abstractmethod
+    def options(self) -> dict[str, Any]:
+        """The constructor's other arguments."""
+
+    @property
+    @abstractmethod
+    def statistic_names(self) -> tuple[str, ...]:
+        """What each row of `statistics` sums to, in words."""
+
+    def _check_can_be_constrained(self) -> None:
+        """Raise a `ModelError` where the M-step maximizes more than coefficients times sums."""
+        if self._prior is not None and type(self)._log_prior_terms is not PriorOwner._log_prior_terms:
+            raise ModelError.constraints_beside(family=self.name, what="prior", instead="prior_rows of the mixture")
+        if self.options.get("variance_floor"):
+            raise ModelError.constraints_beside(
+                family=self.name, what="variance_floor", instead="a constraint such as 'variance >= 0.1'"
+            )
+
+    def entry_labels(self, name: str) -> tuple[tuple[str, ...], ...]:
+        """What the entries of one component of a parameter are of: columns, or columns and levels; () if one is all."""
+        return ((),)
+
+    def has_matrices(self, name: str) -> bool:
+        """Whether a parameter is one matrix per component, which is free or held as a whole."""
+        return False
+
+    def obstacle_to_hold(self, name: str) -> str:
+        """Why the matrix of a single component cannot be held; empty where it can."""
+        return ""
+
+    @property
+    def statistic_columns(self) -> NDArray[np.intp]:
+        """(D,) the column of each statistic, as a position among the entries of a parameter."""
+        return np.zeros(len(self.statistic_names), dtype=np.intp)
+
+    def cell_objective(self, expected: Array) -> Array:
+        """What the M-step maximizes, by component and column: (K, D) -> (K, d)."""
+        columns = self.statistic_columns
+        return np.asarray((self.coefficients() * expected) @ (columns[:, None] == np.arange(columns.max() + 1)))
+
+    def cell_weights(self, expected: Array) -> Array:
+        """Expected rows, about, of each component and column: (K, D) -> (K, d)."""
+        last = len(self.statistic_columns) - 1 - np.unique(self.statistic_columns[::-1], return_index=True)[1]
+        return np.asarray(expected[:, last])
+
+    def search_bounds(self, expected: Array) -> dict[str, tuple[Any, Any]]:
+        """Bounds of parameters within which `cell_objective` is to be maximized; what broadcasts to (K, d)."""
+        return {}
