@@ -1,6 +1,6 @@
 """The peers, each given the same start and the same work; those that are not installed are left out."""
 
-from __future__ import annotations
+from __future__ import functools
 
 import shutil
 import subprocess
@@ -103,6 +103,7 @@ def counts(x: np.ndarray, rates: list[float], *, iterations: int) -> dict[str, R
     return {"pomegranate": pomegranate}
 
 
+@functools.cache
 def armadillo() -> Path | None:
     """The C++ program, compiled, where a compiler and the library are present."""
     compiler = shutil.which("g++")
