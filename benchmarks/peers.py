@@ -1,7 +1,8 @@
 """The peers, each given the same start and the same work; those that are not installed are left out."""
 
-from __future__ import functools
+from __future__ import annotations
 
+import functools
 import shutil
 import subprocess
 import tempfile
