@@ -365,6 +365,21 @@ class ModelError(EmixError, ValueError):
         )
 
     @classmethod
+    def needs_linear(cls, *, what: str, found: object) -> Self:
+        return cls(
+            f"{what} needs a mixture whose sums do not depend on its parameters.\n  Found {found}.\n"
+            f"  Fit it with algorithm='batch', or choose another family."
+        )
+
+    @classmethod
+    def spilled_checkpoint(cls, *, limit: int) -> Self:
+        return cls(
+            f"a checkpoint of incremental EM holds the statistics of all blocks, at most {limit:,} bytes.\n"
+            f"  They are more, and lie in a temporary file.\n"
+            f"  Ask for fewer blocks (n_blocks=), leave the checkpoint out, or use algorithm='batch'."
+        )
+
+    @classmethod
     def needs_parameters(cls, model: object) -> Self:
         return cls(
             f"the stopping rule 'parameters' compares parameters.\n"
