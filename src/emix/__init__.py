@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     )
     from emix.fitting import (
         EStep,
+        OnlineEM,
         e_step,
         fit,
         impute,
@@ -109,7 +110,7 @@ _HOMES = {
         "FactorAnalytic Gamma Geometric InverseGaussian LogNormal Multinomial MultivariateNormal "
         "NegativeBinomial Normal Poisson StudentT TruncatedPoisson VonMises ZeroInflatedPoisson "
     ),
-    "emix.fitting": "EStep e_step fit impute predict responsibilities sample score_samples",
+    "emix.fitting": "EStep OnlineEM e_step fit impute predict responsibilities sample score_samples",
     "emix.inference": (
         "Merging TableFit bivariate_residuals condition interval_probability marginal merge_components "
         "predict_given responsibilities_frame separation table_fit to_frame "
@@ -171,6 +172,7 @@ __all__ = [
     "MultivariateNormal",
     "NegativeBinomial",
     "Normal",
+    "OnlineEM",
     "Poisson",
     "Scan",
     "StopReason",

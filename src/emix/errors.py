@@ -128,7 +128,8 @@ class DataError(EmixError, ValueError):
     def unknown_level(cls, *, found: object, where: str, column: str, levels: Sequence[object]) -> Self:
         return cls(
             f"column '{column}' may only hold the levels that the model knows: {listed(levels)}.\n"
-            f"  Found {found!r} in {where}.\n  Make the cell missing, or fit the model again with such rows."
+            f"  Found {found!r} in {where}.\n  Make the cell missing, or fit the model again with such rows "
+            f"(a stream: name all levels at its start, levels=)."
         )
 
     @classmethod
@@ -179,6 +180,13 @@ class DataError(EmixError, ValueError):
         return cls(
             f"labels may name at most {n_components} components.\n  Found {len(names)} names: {listed(names)}.\n"
             f"  Ask for more components, or correct the labels."
+        )
+
+    @classmethod
+    def new_label(cls, *, found: object, where: str, names: Sequence[object]) -> Self:
+        return cls(
+            f"labels of a batch are numbers, or names that the first fit knew: {listed(names) or 'none'}.\n"
+            f"  Found {found!r} in {where}.\n  Correct it, or let the first rows hold every name."
         )
 
     @classmethod
@@ -372,6 +380,13 @@ class ModelError(EmixError, ValueError):
         )
 
     @classmethod
+    def too_few_seen(cls, *, seen: int, required: int) -> Self:
+        return cls(
+            f"the first fit of a stream needs {required:,} rows (first_rows).\n  Seen so far: {seen:,}.\n"
+            f"  Give more batches to update."
+        )
+
+    @classmethod
     def spilled_checkpoint(cls, *, limit: int) -> Self:
         return cls(
             f"a checkpoint of incremental EM holds the statistics of all blocks, at most {limit:,} bytes.\n"
@@ -423,6 +438,13 @@ class FileError(EmixError, ValueError):
             f"a checkpoint goes on with the very fit that wrote it.\n"
             f"  '{path}' was written for {what} = {short(found)}; now it is {short(asked)}.\n"
             f"  It was left as it is: repeat the call that wrote it, or name another file."
+        )
+
+    @classmethod
+    def no_room(cls, path: Path | str, *, n_bytes: int, detail: str) -> Self:
+        return cls(
+            f"the statistics of all blocks need {n_bytes:,} bytes in a temporary file.\n  '{path}': {detail}.\n"
+            f"  Ask for fewer blocks (n_blocks=), or name a larger folder in the variable TMPDIR."
         )
 
     @classmethod

@@ -129,6 +129,10 @@ def fit(
     ] = None,
     max_iter: Annotated[int, typer.Option(help="Iterations at most, per start.")] = 10_000,
     n_init: Annotated[int, typer.Option(help="Number of random starts.")] = 10,
+    algorithm: Annotated[
+        str, typer.Option(help="`batch`, or `incremental`: fewer passes over many rows that are in no order.")
+    ] = "batch",
+    n_blocks: Annotated[int | None, typer.Option(help="Blocks of incremental EM. Default: 16 at most.")] = None,
     n_jobs: Annotated[int, typer.Option(help="Threads; -1 for all cores.")] = -1,
     seed: Seed = None,
     out: Out = None,
@@ -140,9 +144,8 @@ def fit(
     request = commands.Request(
         data, components, commands.one_family(family), covariance, noise, columns, labels, weights, start, fix, seed
     )
-    return commands.fit(
-        request, stop=stop, tol=tol, max_iter=max_iter, n_init=n_init, n_jobs=n_jobs, out=out, as_json=json
-    )
+    how = {"algorithm": algorithm, "n_blocks": n_blocks, "n_jobs": n_jobs}
+    return commands.fit(request, stop=stop, tol=tol, max_iter=max_iter, n_init=n_init, how=how, out=out, as_json=json)
 
 
 @app.command(epilog="Example: **emix predict model.json new_rows.csv --out components.csv**")

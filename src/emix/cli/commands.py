@@ -94,7 +94,7 @@ def fit(
     tol: float | None,
     max_iter: int,
     n_init: int,
-    n_jobs: int,
+    how: dict[str, Any],
     out: Path | None,
     as_json: bool,
 ) -> int:
@@ -112,7 +112,7 @@ def fit(
             tol=tol,
             max_iter=max_iter,
             n_init=n_init,
-            n_jobs=n_jobs,
+            **how,
             random_state=request.seed,
             on_iteration=progress,
         )

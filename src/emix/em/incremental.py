@@ -43,7 +43,7 @@ from emix.em.driver import (
     run_em,
 )
 from emix.em.stopping import StoppingRule
-from emix.errors import DegenerateError, ModelError
+from emix.errors import DegenerateError, FileError, ModelError
 from emix.model import Mixture
 from emix.results import Record
 
@@ -128,10 +128,13 @@ class Blocks:
         if n_bytes < SPILL_FROM:
             return np.zeros(whole)
         self.is_spilled = True
-        file = tempfile.TemporaryFile(prefix="emix-blocks-")  # noqa: SIM115  lives as long as its map
-        for start in range(0, n_bytes, 1 << 24):  # a full disk is an error here, and a crash when a page is touched
-            file.write(bytes(min(1 << 24, n_bytes - start)))
-        file.flush()
+        try:
+            file = tempfile.TemporaryFile(prefix="emix-blocks-")  # noqa: SIM115  lives as long as its map
+            for start in range(0, n_bytes, 1 << 24):  # a full disk is an error here, and a crash when a page is touched
+                file.write(bytes(min(1 << 24, n_bytes - start)))
+            file.flush()
+        except OSError as error:
+            raise FileError.no_room(tempfile.gettempdir(), n_bytes=n_bytes, detail=error.strerror or "") from error
         return np.memmap(file, dtype=np.float64, mode="r+", shape=whole)
 
     def expectation(self, model: Mixture) -> Expectation:

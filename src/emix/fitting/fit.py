@@ -228,10 +228,10 @@ def _with_prior(model: Mixture, source: RowSource) -> Mixture:
     if not model.family.is_linear(is_complete=source.is_complete):
         requirement = "a family whose sums do not depend on its parameters (MultivariateNormal has `prior`)"
         raise ModelError.argument(name="prior_rows", requirement=requirement, found=model.family.name)
-    return model.with_prior_of(_sums_of_rows(model, source))
+    return model.with_prior_of(sums_of_rows(model, source))
 
 
-def _sums_of_rows(model: Mixture, source: RowSource) -> Array:
+def sums_of_rows(model: Mixture, source: RowSource) -> Array:
     """(1 + D,) statistics of all rows, weighted, whatever their component."""
 
     def summed(chunk: Chunk) -> Expectation:
@@ -348,7 +348,7 @@ def _run(
 def _spread(model: Mixture, sample: RowSource, source: RowSource) -> Mixture:
     """A model from a sample that knows nothing of what is rare, with a small share of all rows in each component."""
     S = sample.sum_over_chunks(model.expect).statistics
-    sums = _sums_of_rows(model, source)
+    sums = sums_of_rows(model, source)
     return model.maximize(S + SPREAD * S[:, :1] * sums / sums[0])
 
 
