@@ -51,6 +51,8 @@ N_BLOCKS = 16
 """Blocks, where there are so many chunks and the number was not given."""
 SPILL_FROM = 256 * 1024 * 1024
 """Bytes of block statistics (16 a number and block) from which they go to a temporary file."""
+PIECE = 1 << 24
+"""Bytes of such a file that are written at a time."""
 SLOW = 0.2
 """Share of its predecessor's gain that a pass gains where leaps do better."""
 
@@ -129,13 +131,13 @@ class Blocks:
             return np.zeros(whole)
         self.is_spilled = True
         try:
-            file = tempfile.TemporaryFile(prefix="emix-blocks-")  # noqa: SIM115  lives as long as its map
-            for start in range(0, n_bytes, 1 << 24):  # a full disk is an error here, and a crash when a page is touched
-                file.write(bytes(min(1 << 24, n_bytes - start)))
-            file.flush()
+            with tempfile.TemporaryFile(prefix="emix-blocks-") as file:  # lives on as long as its map
+                for start in range(0, n_bytes, PIECE):  # a full disk is an error here; when a page is touched, a crash
+                    file.write(bytes(min(PIECE, n_bytes - start)))
+                file.flush()
+                return np.memmap(file, dtype=np.float64, mode="r+", shape=whole)
         except OSError as error:
             raise FileError.no_room(tempfile.gettempdir(), n_bytes=n_bytes, detail=error.strerror or "") from error
-        return np.memmap(file, dtype=np.float64, mode="r+", shape=whole)
 
     def expectation(self, model: Mixture) -> Expectation:
         """The sums over all blocks, with the bound F (without the log prior) in the place of the log-likelihood."""

@@ -4,11 +4,11 @@
     parameters <- maximize(s)                 after each batch
     gamma_t = (t + t0) ** -exponent           of the row after t others; 1/2 < exponent <= 1
 
-The rows of a batch step one after the other, under the same parameters, so that what is learnt does not hang on how the
-stream is cut: gamma of a batch is 1 - exp(-(the sum of gamma_t over its rows, as an integral)). Where plain EM shrinks
-what is left by a factor 1 - epsilon per pass, n rows shrink it by about exp(-epsilon n^(1 - exponent) / (1 - exponent)),
-and not by more than as many passes of plain EM as there are batches. Components that overlap so much that plain EM needs
-hundreds of passes need very long streams.
+The rows of a batch step one after the other, under the same parameters, so that what is learnt does not hang on how
+the stream is cut: gamma of a batch is 1 - exp(-(the sum of gamma_t over its rows, as an integral)). Where plain EM
+shrinks what is left by a factor 1 - epsilon per pass, n rows shrink it by about exp(-epsilon n^(1 - exponent) /
+(1 - exponent)), and not by more than as many passes of plain EM as there are batches. Components that overlap so much
+that plain EM needs hundreds of passes need very long streams.
 
 Source: Cappe & Moulines (2009), Journal of the Royal Statistical Society B 71, 593-613, sections 2.2 and 2.3 (with
 Polyak-Ruppert averaging: Polyak & Juditsky (1992), SIAM Journal on Control and Optimization 30, 838-855); that later
