@@ -376,7 +376,7 @@ class ModelError(EmixError, ValueError):
     def needs_linear(cls, *, what: str, found: object) -> Self:
         return cls(
             f"{what} needs a mixture whose sums do not depend on its parameters.\n  Found {found}.\n"
-            f"  Fit it with algorithm='batch', or choose another family."
+            f"  Fit all rows with algorithm='batch', or choose another family."
         )
 
     @classmethod

@@ -211,7 +211,7 @@ def run_incremental(
             expectation = _close(model, run) if run.n_maps else expectation
             return EMResult(model, expectation, run.history, reason, run.is_monotone)
         if accelerator is not None and _is_slow(run.history):
-            return run_em(model, source, resumed=_handed_over(model, run, accelerator), **how)
+            return run_em(model, source, resumed=_handed_over(model, blocks.total, run, accelerator), **how)
         previous = model
         try:
             model = _one_pass(model, source, blocks, run)
@@ -246,11 +246,16 @@ def _close(model: Mixture, run: Run) -> Expectation:
     return expectation
 
 
-def _handed_over(model: Mixture, run: Run, accelerator: Accelerator) -> RunState:
-    """The state of accelerated EM after a plain pass; what the pass gains over the bound is no gain of an EM map."""
+def _handed_over(model: Mixture, point: Array, run: Run, accelerator: Accelerator) -> RunState:
+    """The state of accelerated EM after a plain pass; what the pass gains over the bound is no gain of an EM map.
+
+    The parameters are the M-step of the blocks' total, so that the pass maps that point to its image as every pass of
+    EM does: it is the first that the accelerator hears of.
+    """
     expectation = run.source.sum_over_chunks(model.expect)
     run.n_maps += 1
     run.record(model, expectation, math.nan, step=1.0)
+    model, expectation = run.leap(accelerator, point, model, expectation)
     return run.state(model, expectation, accelerator)
 
 

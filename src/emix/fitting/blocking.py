@@ -8,7 +8,8 @@ from typing import Any, Self
 from emix.block import CHUNK_ROWS
 from emix.data.protocol import RowSource
 from emix.em.incremental import N_BLOCKS
-from emix.errors import ModelError
+from emix.errors import ModelError, listed
+from emix.families import Columns
 from emix.model import Mixture
 
 ALGORITHMS = ("batch", "incremental")
@@ -72,5 +73,9 @@ def check_linear(model: Any, what: str) -> None:
     """
     if not isinstance(model, Mixture):
         raise ModelError.needs_linear(what=what, found=type(model).__name__)
-    if not model.family.is_linear(is_complete=True):
-        raise ModelError.needs_linear(what=what, found=f"the family '{model.family.name}'")
+    parts = model.family.parts if isinstance(model.family, Columns) else (None,)
+    for part in parts:
+        family = model.family if part is None else part.family
+        if not family.is_linear(is_complete=True):
+            where = "" if part is None else f" of {listed(part.names)}"
+            raise ModelError.needs_linear(what=what, found=f"the family '{family.name}'{where}")
