@@ -289,6 +289,18 @@ def test_a_collapse_is_an_ending_of_its_start():
         fit(x, start)
 
 
+def test_components_far_apart_are_summed_about_their_own_means_by_batch_em():
+    rng = np.random.default_rng(0)
+    x = rng.permutation(np.concatenate([1e-3 * rng.normal(size=20_000), 1e6 + rng.normal(size=20_000)]))
+    found, want = (
+        emix.fit(emix.Mixture(emix.Normal(), 2), x, random_state=0, n_init=2, algorithm=algorithm)
+        for algorithm in ("incremental", "batch")
+    )
+    assert found.log_likelihood == pytest.approx(want.log_likelihood, abs=1e-4)
+    assert found.warnings[-1].startswith("the components lie so far apart")
+    assert want.warnings == []
+
+
 def test_the_command_line_takes_it(run, tmp_path, rows):
     path = tmp_path / "rows.parquet"
     pq.write_table(pa.table({"a": rows[:40_000, 0], "b": rows[:40_000, 1]}), path)

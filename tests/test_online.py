@@ -237,6 +237,13 @@ def test_arguments_that_cannot_be(how, message):
         OnlineEM(**{"mixture": emix.Mixture(emix.Normal(), 2), **how})
 
 
+def test_components_too_far_apart_are_refused():
+    rng = np.random.default_rng(0)
+    x = rng.permutation(np.concatenate([1e-3 * rng.normal(size=500), 1e6 + rng.normal(size=500)]))
+    with pytest.raises(emix.ModelError, match=r"online EM needs(.|\n)*so far apart(.|\n)*algorithm='batch'"):
+        normal().update(x)
+
+
 def test_batches_that_cannot_be():
     online = normal()
     with pytest.raises(emix.ModelError, match="Seen so far: 0"):

@@ -211,7 +211,9 @@ def run_incremental(
             expectation = _close(model, run) if run.n_maps else expectation
             return EMResult(model, expectation, run.history, reason, run.is_monotone)
         if accelerator is not None and _is_slow(run.history):
-            return run_em(model, source, resumed=_handed_over(model, blocks.total, run, accelerator), **how)
+            point = blocks.total
+            del blocks, state, expectation  # what accelerated EM needs no more may be large
+            return run_em(model, source, resumed=_handed_over(model, point, run, accelerator), **how)
         previous = model
         try:
             model = _one_pass(model, source, blocks, run)
@@ -255,8 +257,7 @@ def _handed_over(model: Mixture, point: Array, run: Run, accelerator: Accelerato
     expectation = run.source.sum_over_chunks(model.expect)
     run.n_maps += 1
     run.record(model, expectation, math.nan, step=1.0)
-    model, expectation = run.leap(accelerator, point, model, expectation)
-    return run.state(model, expectation, accelerator)
+    return run.state(*run.leap(accelerator, point, model, expectation), accelerator)
 
 
 def _one_pass(model: Mixture, source: BlockedSource, blocks: Blocks, run: Run) -> Mixture:

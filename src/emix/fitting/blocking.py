@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from emix.block import CHUNK_ROWS
+from emix.centred import CentredMixture
 from emix.data.protocol import RowSource
 from emix.em.incremental import N_BLOCKS
 from emix.errors import ModelError, listed
@@ -40,21 +41,28 @@ class Blocking:
         check_linear(model, "algorithm='incremental'")
         return cls(True, n_blocks)
 
-    def of(self, rows: RowSource) -> int:
-        """Number of blocks of these rows; 1 for batch EM."""
-        if not self.is_incremental:
+    def of(self, rows: RowSource, model: Any) -> int:
+        """Number of blocks of these rows; 1 for batch EM, also where the sums' coordinates move with the means."""
+        if not self.is_incremental or isinstance(model, CentredMixture):
             return 1
         return min(N_BLOCKS if self.n_blocks is None else self.n_blocks, rows.n_chunks)
 
-    def notes(self, rows: RowSource) -> list[str]:
-        """Where the rows make fewer blocks than were asked for."""
-        if self.n_blocks is None or self.n_blocks <= rows.n_chunks:
-            return []
-        blocks = "1 block, with which incremental EM is batch EM" if rows.n_chunks == 1 else f"{rows.n_chunks} blocks"
-        return [
-            f"{self.n_blocks} blocks were asked for; the {rows.n_rows:,} rows that count (those that repeat only once) "
-            f"make {blocks}, as a block holds at least {CHUNK_ROWS:,} of them."
-        ]
+    def notes(self, rows: RowSource, models: list[Any]) -> list[str]:
+        """Where it was not as asked for."""
+        found = []
+        if self.is_incremental and any(isinstance(model, CentredMixture) for model in models):
+            found.append(
+                "the components lie so far apart, or are so narrow, that each is summed about its own mean: batch EM "
+                "did that, or ended it."
+            )
+        if self.n_blocks is not None and self.n_blocks > rows.n_chunks:
+            n = rows.n_chunks
+            blocks = "1 block, with which incremental EM is batch EM" if n == 1 else f"{n} blocks"
+            found.append(
+                f"{self.n_blocks} blocks were asked for; the {rows.n_rows:,} rows that count (those that repeat only "
+                f"once) make {blocks}, as a block holds at least {CHUNK_ROWS:,} of them."
+            )
+        return found
 
 
 BATCH = Blocking()

@@ -196,7 +196,7 @@ def fit(
         row = error.row if source.rows is None else int(source.rows[error.row])
         raise ImpossibleRowError.at(row, source.where(row)) from error
     result = _result(starts, runs, source, seed, rule)
-    result.warnings.extend(blocks.notes(source))
+    result.warnings.extend(blocks.notes(source, [run.model for run in runs if run is not None]))
     if kept is not None:
         kept.finish(result)
     return result
@@ -286,7 +286,7 @@ def _run(
         if model is None:
             return None
         rows = (alone if side_by_side > 1 else source) if rows is None else rows
-        n_blocks = 1 if rows is sample and is_sampled else blocks.of(rows)
+        n_blocks = 1 if rows is sample and is_sampled else blocks.of(rows, model)
         resumed = None if is_sampled or n_blocks > 1 or isinstance(model, CentredMixture) else before
 
         def tell(record: Record, model: Any) -> None:

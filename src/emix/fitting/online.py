@@ -26,6 +26,7 @@ import numpy as np
 import scipy.sparse
 
 from emix.block import Array, Expectation, Level, Schema
+from emix.centred import CentredMixture, well_conditioned
 from emix.data.knowledge import Knowledge, read_labels
 from emix.data.scan import Scan, joined_cells
 from emix.data.source import InMemorySource, make_source, says_nothing
@@ -281,14 +282,17 @@ class OnlineEM:
             model = model.bind(source.schema, source.summary)
         if source.n_rows == 0:
             return
+        if isinstance(well_conditioned(model), CentredMixture):
+            found = "components so far apart, or so narrow, that each must be summed about its own mean"
+            raise ModelError.needs_linear(what="online EM", found=found)
         source = source.prepared_for(model.family)
         if model.prior_rows and model.prior_statistics is None:
             model = model.with_prior_of(sums_of_rows(model, source))
-        found = _summed(model, source)
-        mean = found.statistics / found.weight
-        model = model.maximize(found.statistics)
-        self._state = _State(model, mean, mean, source.n_rows, found.weight, 1)
-        self.history.append(BatchRecord(source.n_rows, found.weight, 1.0, found.log_likelihood))
+        sums = _summed(model, source)
+        mean = sums.statistics / sums.weight
+        model = model.maximize(sums.statistics)
+        self._state = _State(model, mean, mean, source.n_rows, sums.weight, 1)
+        self.history.append(BatchRecord(source.n_rows, sums.weight, 1.0, sums.log_likelihood))
 
     def _step(self, rows: OpenRows, state: _State) -> None:
         """One step from the state before."""
