@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     )
     from emix.fitting import (
         EStep,
+        OnlineEM,
         e_step,
         fit,
         impute,
@@ -136,7 +137,7 @@ _HOMES = {
         "BetaPrior DirichletPrior GammaPrior GammaRowsPrior NormalInverseGammaPrior "
         "NegativeBinomial Normal Poisson ScipyDistribution StudentT TruncatedPoisson VonMises ZeroInflatedPoisson "
     ),
-    "emix.fitting": "EStep e_step fit impute predict responsibilities sample score_samples",
+    "emix.fitting": "EStep OnlineEM e_step fit impute predict responsibilities sample score_samples",
     "emix.inference": (
         "Bootstrap Candidate Diagnosis Estimate Finding LikelihoodRatioTest Merging Selection TableFit Uncertainty "
         "WaldTest bivariate_residuals bootstrap condition diagnose interval_probability likelihood_ratio_test marginal "
@@ -215,6 +216,7 @@ __all__ = [
     "NegativeBinomial",
     "Normal",
     "NormalInverseGammaPrior",
+    "OnlineEM",
     "Poisson",
     "Scan",
     "ScipyDistribution",

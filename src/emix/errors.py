@@ -158,7 +158,8 @@ class DataError(EmixError, ValueError):
         return cls(
             f"column '{column}' may only hold the levels that the model knows: {listed(levels)}.\n"
             f"  Found {found!r} in {where}.\n  Make the cell missing, let it count as missing with "
-            f'Categorical(unknown="missing"), or fit the model again with such rows.'
+            f'Categorical(unknown="missing"), or fit the model again with such rows '
+            f"(a stream: name all levels at its start, levels=)."
         )
 
     @classmethod
@@ -232,6 +233,13 @@ class DataError(EmixError, ValueError):
         return cls(
             f"labels are numbers or names of components, not both.\n  Found both in {where} and above it.\n"
             f"  Use one kind throughout."
+        )
+
+    @classmethod
+    def new_label(cls, *, found: object, where: str, names: Sequence[object]) -> Self:
+        return cls(
+            f"labels of a batch are numbers, or names that the first fit knew: {listed(names) or 'none'}.\n"
+            f"  Found {found!r} in {where}.\n  Correct it, or let the first rows hold every name."
         )
 
     @classmethod
@@ -532,6 +540,28 @@ class ModelError(EmixError, ValueError):
         )
 
     @classmethod
+    def needs_linear(cls, *, what: str, found: object) -> Self:
+        return cls(
+            f"{what} needs a mixture whose sums do not depend on its parameters.\n  Found {found}.\n"
+            f"  Fit all rows with algorithm='batch', or choose another family."
+        )
+
+    @classmethod
+    def too_few_seen(cls, *, seen: int, required: int) -> Self:
+        return cls(
+            f"the first fit of a stream needs {required:,} rows (first_rows).\n  Seen so far: {seen:,}.\n"
+            f"  Give more batches to update."
+        )
+
+    @classmethod
+    def spilled_checkpoint(cls, *, limit: int) -> Self:
+        return cls(
+            f"a checkpoint of incremental EM holds the statistics of all blocks, at most {limit:,} bytes.\n"
+            f"  They are more, and lie in a temporary file.\n"
+            f"  Ask for fewer blocks (n_blocks=), leave the checkpoint out, or use algorithm='batch'."
+        )
+
+    @classmethod
     def needs_parameters(cls, model: object) -> Self:
         return cls(
             f"the stopping rule 'parameters' compares parameters.\n"
@@ -604,6 +634,13 @@ class FileError(EmixError, ValueError):
             f"a checkpoint goes on with the very fit that wrote it.\n"
             f"  '{path}' was written for {what} = {short(found)}; now it is {short(asked)}.\n"
             f"  It was left as it is: repeat the call that wrote it, or name another file."
+        )
+
+    @classmethod
+    def no_room(cls, path: Path | str, *, n_bytes: int, detail: str) -> Self:
+        return cls(
+            f"the statistics of all blocks need {n_bytes:,} bytes in a temporary file.\n  '{path}': {detail}.\n"
+            f"  Ask for fewer blocks (n_blocks=), or name a larger folder in the variable TMPDIR."
         )
 
     @classmethod

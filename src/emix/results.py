@@ -94,6 +94,8 @@ class Record:
     is_leap: bool = False
     step: float = 0.0
     """Length of the last leap in plain steps, where it was made from; 0 without acceleration."""
+    is_bound: bool = False
+    """Of an incremental pass: `log_likelihood` is the bound that it climbs, at most that of the parameters."""
 
 
 @dataclass(frozen=True)

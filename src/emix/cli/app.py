@@ -151,6 +151,10 @@ def fit(
     ] = None,
     max_iter: Annotated[int, typer.Option(help="Iterations at most, per start.")] = 10_000,
     n_init: Annotated[int, typer.Option(help="Number of random starts.")] = 10,
+    algorithm: Annotated[
+        str, typer.Option(help="`batch`, or `incremental`: fewer passes over many rows that are in no order.")
+    ] = "batch",
+    n_blocks: Annotated[int | None, typer.Option(help="Blocks of incremental EM. Default: 16 at most.")] = None,
     n_jobs: Annotated[int, typer.Option(help="Threads; -1 for all cores.")] = -1,
     seed: Seed = None,
     prior_rows: PriorRows = 0.0,
@@ -183,13 +187,15 @@ def fit(
     number = 0 if choice.is_asked_for else choice.numbers[0]
     own = (columns, labels, weights, start, fix, seed, prior_rows, tuple(constrain or ()))
     request = commands.Request(data, number, one, covariance, noise, *own)
-    options: dict[str, Any] = {"stop": stop, "tol": tol, "max_iter": max_iter, "n_init": n_init, "n_jobs": n_jobs}
+    options: dict[str, Any] = {"stop": stop, "tol": tol, "max_iter": max_iter, "n_init": n_init}
     if choice.is_asked_for:
         from emix.cli import selection  # a third of a second that one fit need not wait for
 
-        options |= {"with_intervals": intervals, "report_to": report}
+        options |= {"n_jobs": n_jobs, "with_intervals": intervals, "report_to": report}
         return selection.fit(request, choice, **options, out=out, as_json=json)
-    return commands.fit(request, **options, out=out, report_to=report, as_json=json, with_intervals=intervals)
+    how = {"algorithm": algorithm, "n_blocks": n_blocks, "n_jobs": n_jobs}
+    options |= {"how": how, "with_intervals": intervals, "report_to": report}
+    return commands.fit(request, **options, out=out, as_json=json)
 
 
 @app.command(epilog="Example: **emix intervals model.json examples/old_faithful.csv**")

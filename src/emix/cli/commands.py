@@ -27,7 +27,7 @@ from emix.data.table import Table, read_table
 from emix.described import html_of, markdown_of
 from emix.errors import ConvergenceWarning, DataError, FileError, FitError, ModelError
 from emix.families import Bernoulli, Categorical, Columns
-from emix.fitting.fit import whole_number
+from emix.fitting.settings import whole_number
 from emix.fitting.worked import worked_iteration
 from emix.model import Mixture
 from emix.report import explain as explain_report
@@ -115,7 +115,7 @@ def fit(
     tol: float | None,
     max_iter: int,
     n_init: int,
-    n_jobs: int,
+    how: dict[str, Any],
     out: Path | None,
     report_to: Path | None,
     as_json: bool,
@@ -137,7 +137,7 @@ def fit(
             tol=tol,
             max_iter=max_iter,
             n_init=n_init,
-            n_jobs=n_jobs,
+            **how,
             random_state=request.seed,
             on_iteration=progress,
         )

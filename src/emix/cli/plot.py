@@ -10,7 +10,7 @@ from rich.console import Console
 from emix import persistence
 from emix.data.table import read_table
 from emix.errors import ModelError
-from emix.fitting.fit import whole_number
+from emix.fitting.settings import whole_number
 from emix.plot import files
 
 TAKES = {

@@ -13,7 +13,7 @@ from emix.cli.arguments import with_unknown_as_missing
 from emix.cli.commands import print_json, say, write_csv
 from emix.data.table import Table, read_table
 from emix.families import Columns, Family
-from emix.fitting.fit import draw_seed
+from emix.fitting.settings import draw_seed
 
 
 def sample(model_path: Path, n: int, *, given: int | None, seed: int | None, out: Path | None, as_json: bool) -> int:

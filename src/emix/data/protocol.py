@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol, Self
 
 from emix.block import Chunk, Expectation, Schema, Summary
 from emix.data.knowledge import Knowledge
 from emix.families import Family
+
+
+class Summable(Protocol):
+    """Some rows."""
+
+    def sum_over_chunks(self, fn: Callable[[Chunk], Expectation]) -> Expectation:
+        """Sum of fn(chunk), by a fixed tree."""
 
 
 class RowSource(Protocol):
@@ -24,6 +31,10 @@ class RowSource(Protocol):
     @property
     def n_rows(self) -> int:
         """Rows that count."""
+
+    @property
+    def n_chunks(self) -> int:
+        """Into how many chunks the rows are cut."""
 
     @property
     def n_unobserved(self) -> int:
@@ -66,6 +77,9 @@ class RowSource(Protocol):
 
     def sum_over_chunks(self, fn: Callable[[Chunk], Expectation]) -> Expectation:
         """Sum of fn(chunk), by a fixed tree."""
+
+    def in_blocks(self, n_blocks: int) -> Iterator[Summable]:
+        """Consecutive groups of chunks, to be summed one after the other: all of them are one pass."""
 
     def sample(self, n: int, seed: int) -> RowSource:
         """About n distinct rows, drawn by a seeded hash of their content."""

@@ -147,15 +147,25 @@ class Block:
     is_ordered: bool
 
     @property
+    def n_chunks(self) -> int:
+        """Into how many chunks it is cut."""
+        return -(-self.size // CHUNK_ROWS)
+
+    @property
     def chunks(self) -> Iterator[Chunk]:
-        """One after the other; only a window is put together as a whole."""
+        """One after the other."""
+        return self.some_chunks(0, self.n_chunks)
+
+    def some_chunks(self, first: int, last: int) -> Iterator[Chunk]:
+        """From the first to the one before the last; only a window is put together as a whole."""
+        starts = range(first * CHUNK_ROWS, min(last * CHUNK_ROWS, self.size), CHUNK_ROWS)
         if not self.is_ordered:
-            for at in range(0, self.size, CHUNK_ROWS):
+            for at in starts:
                 yield self._chunk(at, *self._put_together(at, min(at + CHUNK_ROWS, self.size)))
             return
         x, weight, labels = self._put_together(0, self.size)
         order = np.argsort(pattern_keys(x), kind="stable")
-        for at in range(0, self.size, CHUNK_ROWS):
+        for at in starts:
             rows = order[at : at + CHUNK_ROWS]
             yield self._chunk(at, x[rows], weight[rows], None if labels is None else labels[rows])
 

@@ -107,7 +107,7 @@ class Scan(ABC):
         tables = [batch.table for batch in self.batches(names)]
         if not tables or sum(table.n_rows for table in tables) == 0:
             raise DataError.no_rows(self.where_it_is)
-        columns = tuple(_joined([table.column(name) for table in tables]) for name in names)
+        columns = tuple(joined_cells([table.column(name) for table in tables]) for name in names)
         return Table(names, columns, place=self.where)
 
     def head(self, n: int) -> Table:
@@ -122,7 +122,7 @@ class Scan(ABC):
                 break
         if found == 0:
             raise DataError.no_rows(self.where_it_is)
-        columns = tuple(_joined([table.column(name) for table in tables]) for name in self.names)
+        columns = tuple(joined_cells([table.column(name) for table in tables]) for name in self.names)
         return Table(self.names, columns)
 
     @property
@@ -135,7 +135,7 @@ class Scan(ABC):
         return f"row {row}"
 
 
-def _joined(parts: list[NDArray[Any]]) -> NDArray[Any]:
+def joined_cells(parts: list[NDArray[Any]]) -> NDArray[Any]:
     """Cells of one column from all batches; where some are objects, all are."""
     if any(part.dtype == object for part in parts) and not all(part.dtype == object for part in parts):
         parts = [part if part.dtype == object else _as_objects(part) for part in parts]

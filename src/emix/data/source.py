@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar, Self
@@ -213,6 +214,16 @@ class InMemorySource:
         """Sum of fn(chunk), by a fixed tree: the same bits for any number of threads."""
         return tree_sum(map_in_order(fn, list(self.chunks), self.n_jobs))
 
+    @property
+    def n_chunks(self) -> int:
+        """Into how many chunks the rows are cut."""
+        return len(self.chunks)
+
+    def in_blocks(self, n_blocks: int) -> Iterator[ChunkGroup]:
+        """Consecutive groups of chunks, as nearly equal as can be."""
+        for first, last in block_edges(len(self.chunks), n_blocks):
+            yield ChunkGroup(self.chunks[first:last], self.n_jobs)
+
     @cached_property
     def row_hash(self) -> NDArray[np.uint64]:
         """64 bits per row that depend on nothing but its cells."""
@@ -248,6 +259,24 @@ def rows_per_chunk(n_rows: int, n_bytes: int, sums_bytes: int) -> int:
     """Where sums are large: so many rows that those of all chunks together stay small beside the rows."""
     n_chunks = int(np.clip(n_bytes // (SUMS_SHARE * sums_bytes), 1, -(-n_rows // CHUNK_ROWS)))
     return -(-n_rows // n_chunks)
+
+
+@dataclass(frozen=True)
+class ChunkGroup:
+    """Some consecutive chunks."""
+
+    chunks: Sequence[Chunk]
+    n_jobs: int
+
+    def sum_over_chunks(self, fn: Callable[[Chunk], Expectation]) -> Expectation:
+        """Sum of fn(chunk), by a fixed tree."""
+        return tree_sum(map_in_order(fn, self.chunks, self.n_jobs))
+
+
+def block_edges(n_chunks: int, n_blocks: int) -> list[tuple[int, int]]:
+    """First chunk of each block and of the next: as nearly equal as can be, and fixed by the two numbers."""
+    edges = [b * n_chunks // n_blocks for b in range(n_blocks + 1)]
+    return list(itertools.pairwise(edges))
 
 
 def hash_rows(x: Array) -> NDArray[np.uint64]:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from emix.block import Array, Chunk, Expectation, Schema, Summary
+from emix.block import CHUNK_ROWS, Array, Chunk, Expectation, Schema, Summary
 from emix.data.encode import check_cells
 from emix.data.gathering import Collapsing, Drawn, Kept, drawn_below
 from emix.data.knowledge import Knowledge
@@ -25,6 +25,7 @@ from emix.data.source import (
     SAMPLED,
     InMemorySource,
     TreeSum,
+    block_edges,
     check_columns,
     hash_rows,
     needs_logs,
@@ -34,6 +35,9 @@ from emix.data.summary import COMPILE_FROM, Found, Look, look_at
 from emix.errors import DataError
 from emix.families import Family
 from emix.threads import each_in_order
+
+Piece = tuple[Block, int, int]
+"""Some chunks of a block: the first, and the one after the last."""
 
 
 @dataclass(frozen=True)
@@ -136,20 +140,37 @@ class StreamedSource:
         for block in self._blocks:
             yield from block.chunks
 
+    @property
+    def n_chunks(self) -> int:
+        """Into how many chunks the rows are cut."""
+        return -(-self.n_rows // CHUNK_ROWS)
+
     def sum_over_chunks(self, fn: Callable[[Chunk], Expectation]) -> Expectation:
         """Sum of fn(chunk), by a fixed tree: the same bits as for rows in memory."""
+        return self.sum_pieces(fn, ((block, 0, block.n_chunks) for block in self._blocks))
+
+    def in_blocks(self, n_blocks: int) -> Iterator[StreamedGroup]:
+        """Consecutive groups of chunks, each to be summed before the next is asked for: one reading of the files."""
+        rest = Rest(self._blocks)
+        for first, last in block_edges(self.n_chunks, n_blocks):
+            yield StreamedGroup(self, rest.next_chunks(last - first))
+        rest.finish()
+
+    def sum_pieces(self, fn: Callable[[Chunk], Expectation], pieces: Iterator[Piece]) -> Expectation:
+        """Sum of fn(chunk) over some of the rows, which are read meanwhile."""
         prepare, known, tree = self.preparation, self.log_bases, TreeSum()
 
-        def sums(block: Block) -> list[Expectation]:
+        def sums(piece: Piece) -> list[Expectation]:
+            block, first, last = piece
             found = []
-            for chunk in block.chunks:
+            for chunk in block.some_chunks(first, last):
                 if prepare is not None:
                     chunk = prepare(chunk, known.get(chunk.start))
                     known[chunk.start] = chunk.log_base or 0.0
                 found.append(fn(chunk))
             return found
 
-        each_in_order(sums, self._blocks, tree.add_all, self.n_jobs)
+        each_in_order(sums, pieces, tree.add_all, self.n_jobs)
         return tree.total
 
     def _in_memory(self, x: NDArray[Any], weight: Array, labels: NDArray[np.intp] | None) -> InMemorySource:
@@ -200,6 +221,41 @@ class StreamedSource:
             if not counted.add(chunk):
                 return self
         return self._in_memory(*counted.rows)
+
+
+class Rest:
+    """What is still to be read in a pass."""
+
+    def __init__(self, blocks: Iterator[Block]) -> None:
+        self._blocks, self._done = blocks, 0
+        self._block: Block | None = None
+
+    def next_chunks(self, n: int) -> Iterator[Piece]:
+        """The next n chunks, as parts of the blocks that they are read in."""
+        while n:
+            if self._block is None or self._done == self._block.n_chunks:
+                self._block, self._done = next(self._blocks), 0
+            first = self._done
+            self._done = min(first + n, self._block.n_chunks)
+            n -= self._done - first
+            yield self._block, first, self._done
+
+    def finish(self) -> None:
+        """After the last chunk nothing may follow: the source says so if something does."""
+        for _ in self._blocks:
+            pass
+
+
+@dataclass(frozen=True)
+class StreamedGroup:
+    """Some consecutive chunks of a source, to be read once."""
+
+    source: StreamedSource
+    pieces: Iterator[Piece]
+
+    def sum_over_chunks(self, fn: Callable[[Chunk], Expectation]) -> Expectation:
+        """Sum of fn(chunk), by a fixed tree."""
+        return self.source.sum_pieces(fn, self.pieces)
 
 
 def make_stream(

@@ -51,7 +51,7 @@ class EMResult:
     @property
     def objective(self) -> float:
         """What the run climbed: the log-likelihood, and under a prior its log density with it."""
-        return _objective(self.model, self.expectation)
+        return objective_of(self.model, self.expectation)
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def run_em(
     InvariantError
         The objective fell, or the expected counts do not add up to the total weight, or something is not finite.
     """
-    run = _Run(source, stop, max_iter, on_iteration, resumed)
+    run = Run(source, stop, max_iter, on_iteration, resumed)
     if isinstance(stop, ParameterChange) and parameters_of(model) is None:
         raise ModelError.needs_parameters(model)
     if resumed is None:
@@ -123,15 +123,13 @@ def run_em(
         try:
             previous, model = model, model.maximize(point)
         except DegenerateError as error:
-            message = f"In iteration {run.n_maps + 1} {error}"
-            ended = EMResult(model, expectation, run.history, StopReason.DEGENERATE, run.is_monotone, message)
-            return replace(ended, collapsed=error.component, collapsed_weight=error.weight)
+            return run.collapse(model, expectation, error)
         expectation = run.evaluate(model, previous)
-        if accelerator is not None and _is_float_array(point):
+        if accelerator is not None and _is_float_array(point) and run.ending() is None:
             model, expectation = run.leap(accelerator, point, model, expectation)
 
 
-class _Run:
+class Run:
     """What a run carries along: the history, the count of maps, and how a pass is taken."""
 
     def __init__(
@@ -146,7 +144,7 @@ class _Run:
         self.history = [] if resumed is None else list(resumed.history)
         self.n_maps = self.history[-1].iteration if self.history else -1
         self.is_monotone = True if resumed is None else resumed.is_monotone
-        self.objective = math.nan if resumed is None else _objective(resumed.model, resumed.expectation)
+        self.objective = math.nan if resumed is None else objective_of(resumed.model, resumed.expectation)
         self.began = time.perf_counter() - (self.history[-1].seconds if self.history else 0.0)
         if isinstance(resumed, RunState):
             self.n_maps, self.objective = resumed.n_maps, resumed.objective
@@ -171,14 +169,22 @@ class _Run:
         """One pass, checked and recorded."""
         expectation = self.source.sum_over_chunks(model.expect)
         self.n_maps += 1
-        self.record(model, expectation, _parameter_change(previous, model))
+        self.record(model, expectation, parameter_change(previous, model))
         return expectation
 
-    def record(self, model: Model, expectation: Expectation, change: float, *, step: float = 0.0) -> None:
+    def collapse(self, model: Model, expectation: Expectation, error: DegenerateError) -> EMResult:
+        """The end of a run whose M-step failed."""
+        message = f"In iteration {self.n_maps + 1} {error}"
+        ended = EMResult(model, expectation, self.history, StopReason.DEGENERATE, self.is_monotone, message)
+        return replace(ended, collapsed=error.component, collapsed_weight=error.weight)
+
+    def record(
+        self, model: Model, expectation: Expectation, change: float, *, step: float = 0.0, is_bound: bool = False
+    ) -> None:
         """Check the invariants of a pass and add it to the history; `step` > 0 marks a leap."""
         if not math.isfinite(expectation.log_likelihood):
             raise InvariantError.not_finite(iteration=self.n_maps, found=expectation.log_likelihood)
-        audit, objective = _audit(model, expectation), _objective(model, expectation)
+        audit, objective = audit_of(model, expectation), objective_of(model, expectation)
         self.is_monotone = audit.is_monotone
         gain = objective - self.objective
         self.objective = objective
@@ -192,6 +198,7 @@ class _Run:
             float(expectation.weight),
             step > 0,
             step,
+            is_bound,
         )
         _check(record, expectation, audit)
         self.history.append(record)
@@ -231,19 +238,20 @@ def _attempt(model: Model, source: Source, target: Any, floor: float) -> tuple[M
             expectation = source.sum_over_chunks(far.expect)
         except (EmixError, ArithmeticError, ValueError):
             return None
-    return (far, expectation) if _objective(far, expectation) >= floor else None
+    return (far, expectation) if objective_of(far, expectation) >= floor else None
 
 
 def _is_float_array(statistics: Any) -> bool:
     return isinstance(statistics, np.ndarray) and statistics.dtype == np.float64
 
 
-def _objective(model: Model, expectation: Expectation) -> float:
+def objective_of(model: Model, expectation: Expectation) -> float:
     """What EM climbs: the log-likelihood, and under a prior the log density of the parameters with it."""
     return float(expectation.log_likelihood + (model.log_prior() if hasattr(model, "log_prior") else 0.0))
 
 
-def _audit(model: Model, expectation: Expectation) -> Audit:
+def audit_of(model: Model, expectation: Expectation) -> Audit:
+    """What is checked of a pass, by the model itself where it can tell."""
     if hasattr(model, "audit"):
         return model.audit(expectation)  # type: ignore[no-any-return]
     noise = 8 * float(np.finfo(np.float64).eps) * max(expectation.magnitude, abs(expectation.log_likelihood))
@@ -257,12 +265,14 @@ def _check(record: Record, expectation: Expectation, audit: Audit) -> None:
         raise InvariantError.lost_weight(
             iteration=record.iteration, counted=audit.counted, total=float(expectation.weight)
         )
-    allowed = FALL * record.noise
-    if audit.is_monotone and record.gain < -allowed:
-        before = record.log_likelihood - record.gain
-        raise InvariantError.fell(
-            iteration=record.iteration, before=before, after=record.log_likelihood, allowed=allowed
-        )
+    check_fall(record.iteration, record.log_likelihood, record.gain, audit)
+
+
+def check_fall(iteration: int, found: float, gain: float, audit: Audit) -> None:
+    """Raise if what EM climbs fell by more than rounding to what was found."""
+    allowed = FALL * audit.noise
+    if audit.is_monotone and gain < -allowed:
+        raise InvariantError.fell(iteration=iteration, before=found - gain, after=found, allowed=allowed)
 
 
 def parameters_of(model: Any) -> dict[str, Any] | None:
@@ -275,7 +285,7 @@ def parameters_of(model: Any) -> dict[str, Any] | None:
     return {name: value for name, value in found.items() if np.asarray(value).dtype.kind in "fiu"} or None
 
 
-def _parameter_change(previous: Any, model: Any) -> float:
+def parameter_change(previous: Any, model: Any) -> float:
     """Largest change of any parameter, relative to its size where that exceeds 1; NaN where it cannot be told."""
     old, new = (None, None) if previous is None else (parameters_of(previous), parameters_of(model))
     if old is None or new is None:

@@ -20,10 +20,13 @@ from emix.data.sparse import takes_sparse
 from emix.data.table import Table, from_matrix, read_table
 from emix.errors import ConvergenceWarning
 from emix.families import Family
-from emix.fitting import fit, sample, score_samples
+from emix.fitting import OnlineEM, fit, sample, score_samples
 from emix.fitting.use import responsibilities
 from emix.model import Mixture
 from emix.results import FitResult
+
+KEPT = ("n_features_in_", "feature_names_in_", "assumptions_")
+"""Attributes that tell of the columns and not of a fit."""
 
 
 class NotConvergedWarning(ConvergenceWarning, SklearnConvergenceWarning):  # type: ignore[misc]
@@ -34,6 +37,7 @@ class MixtureEstimator(DensityMixin, BaseEstimator):  # type: ignore[misc]
     """Parent of the estimators. After `fit`, `result_` holds everything that `emix.fit` returned."""
 
     result_: FitResult
+    online_: OnlineEM
 
     def _read(self, X: Any, family: Family, *, reset: bool) -> Table:
         """Check X as scikit-learn does and note its features; text columns are allowed for categorical families."""
@@ -63,6 +67,8 @@ class MixtureEstimator(DensityMixin, BaseEstimator):  # type: ignore[misc]
 
     def _run(self, model: Mixture, table: Table, *, not_converged: str | None = "{}", **arguments: Any) -> FitResult:
         """`emix.fit`, with its warning as scikit-learn's, put as `not_converged` says; None for no warning."""
+        if hasattr(self, "online_"):
+            del self.online_, self.n_samples_seen_
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", ConvergenceWarning)
             result = fit(model, table, **arguments)
@@ -73,8 +79,23 @@ class MixtureEstimator(DensityMixin, BaseEstimator):  # type: ignore[misc]
                 warnings.warn(not_converged.format(one.message), NotConvergedWarning, stacklevel=3)
         return result
 
+    def _learn(self, model: Mixture, table: Table, options: dict[str, Any], **known: Any) -> None:
+        """`OnlineEM.update`; the first batch since a fit, or at all, begins a stream. What told of a fit is gone."""
+        if not hasattr(self, "online_"):
+            online = OnlineEM(self.result_.model if hasattr(self, "result_") else model, **options).update(
+                table, **known
+            )
+            for name in [name for name in vars(self) if name.endswith("_") and name not in KEPT]:
+                delattr(self, name)
+            self.online_ = online
+        else:
+            self.online_.update(table, **known)
+        self.n_samples_seen_ = self.online_.rows_seen
+
     @property
     def _model(self) -> Mixture:
+        if hasattr(self, "online_"):
+            return self.online_.model
         check_is_fitted(self, "result_")
         return self.result_.model  # type: ignore[no-any-return]
 

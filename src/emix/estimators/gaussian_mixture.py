@@ -27,7 +27,7 @@ from emix.estimators.gaussian_starts import (
 )
 from emix.families import MultivariateNormal
 from emix.fitting import Pass, fit
-from emix.fitting.fit import draw_seed, whole_number
+from emix.fitting.settings import draw_seed, whole_number
 from emix.model import Mixture
 from emix.results import Record, StopReason
 

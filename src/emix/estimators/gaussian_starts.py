@@ -11,7 +11,7 @@ from sklearn.utils import check_random_state
 
 from emix.block import Array
 from emix.errors import ModelError
-from emix.fitting.fit import draw_seed
+from emix.fitting.settings import draw_seed
 
 SHAPES = ("full", "tied", "diag", "spherical")
 """The structures that scikit-learn has."""

@@ -14,10 +14,11 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from emix.block import Array, Level
 from emix.data.knowledge import read_weights
 from emix.data.table import Table, from_matrix
+from emix.errors import ModelError
 from emix.estimators.base import MixtureEstimator
 from emix.families import Categorical, Family
 from emix.fitting import responsibilities
-from emix.fitting.fit import whole_number
+from emix.fitting.settings import whole_number
 from emix.inference.frames import component_column, responsibilities_frame
 from emix.inference.tables import (
     TableFit,
@@ -47,6 +48,8 @@ class LatentClassAnalysis(MixtureEstimator):
         K.
     start, n_init, tol, max_iter, random_state, n_jobs, accelerate
         As in `emix.fit`.
+    step_exponent : float, default=0.6
+        Of `partial_fit`, as in `emix.OnlineEM`.
 
     Attributes
     ----------
@@ -78,6 +81,9 @@ class LatentClassAnalysis(MixtureEstimator):
         Pearson chi2 of each pair of items divided by its degrees of freedom; 0 on the diagonal.
     converged_, n_iter_, stop_reason_, history_, result_
         As in `MixtureModel`.
+    online_, n_samples_seen_
+        After `partial_fit`, which leaves of those above sizes, probabilities and levels; classes keep the order that
+        they have in the first call.
 
     Raises
     ------
@@ -107,6 +113,7 @@ class LatentClassAnalysis(MixtureEstimator):
         random_state: Any = None,
         n_jobs: int | None = None,
         accelerate: bool | str = True,
+        step_exponent: float = 0.6,
     ) -> None:
         self.n_classes = n_classes
         self.start = start
@@ -116,6 +123,7 @@ class LatentClassAnalysis(MixtureEstimator):
         self.random_state = random_state
         self.n_jobs = n_jobs
         self.accelerate = accelerate
+        self.step_exponent = step_exponent
 
     def fit(self, X: Any, y: Any = None, *, labels: Any = None, sample_weight: Any = None) -> Self:
         """Fit to the rows of X.
@@ -162,13 +170,55 @@ class LatentClassAnalysis(MixtureEstimator):
         self._describe(result.model, table, labels, weight)
         return self
 
-    def _describe(self, model: Mixture, table: Table, labels: Any, weight: Array | None) -> None:
-        """Parameters item by item, and how well the model tells the table and its rows apart."""
+    def partial_fit(
+        self, X: Any, y: Any = None, *, levels: Any = None, labels: Any = None, sample_weight: Any = None
+    ) -> Self:
+        """Learn from the next answers of a stream, each of which is seen once (`emix.OnlineEM`).
+
+        The first call fits its rows with `n_init` starts. After `fit` the stream begins with the parameters of that
+        fit, whose rows count no further.
+
+        Parameters
+        ----------
+        X, y, labels, sample_weight
+            As in `fit`; a batch may be a single row.
+        levels : mapping of item to answers, optional
+            In the first call: all answers that an item may have. Default: those of the first rows. Later answers that
+            are not among them are an error.
+
+        Raises
+        ------
+        DataError, ModelError
+            As in `emix.OnlineEM.update`; or levels are given to a stream that has begun.
+        """
+        n_classes = whole_number("n_classes", self.n_classes, least=1)
+        is_first = not (hasattr(self, "online_") or hasattr(self, "result_"))
+        if levels is not None and not is_first:
+            raise ModelError.argument(name="levels", requirement="the first call of partial_fit", found="a later one")
+        table = self._read(X, Categorical(), reset=is_first)
+        weight = read_weights(sample_weight, n_rows=table.n_rows, table=table)
+        options = {
+            "step_exponent": self.step_exponent,
+            "levels": levels,
+            "n_init": self.n_init,
+            "n_jobs": self.n_jobs,
+            "random_state": self.random_state,
+        }
+        self._learn(Mixture(Categorical(), n_classes), table, options, labels=labels, sample_weight=weight)
+        self._name_parameters(self._model)
+        return self
+
+    def _name_parameters(self, model: Mixture) -> None:
+        """Parameters item by item."""
         family: Any = model.family  # Categorical, and bound by the fit
         names, levels = family.binding.schema.names, family.binding.schema.levels
         self.class_sizes_ = model.latent.mixing_proportions
         self.item_response_probabilities_ = dict(zip(names, family.tables, strict=True))
         self.item_levels_: dict[str, tuple[Level, ...]] = dict(zip(names, levels, strict=True))
+
+    def _describe(self, model: Mixture, table: Table, labels: Any, weight: Array | None) -> None:
+        """Parameters, and how well the model tells the table and its rows apart."""
+        self._name_parameters(model)
         resp = responsibilities(model, table, labels=labels)
         counted = counted_weight(model, table, sample_weight=weight)
         self.entropy_r2_ = entropy_r2(resp, counted)
@@ -205,7 +255,6 @@ class LatentClassAnalysis(MixtureEstimator):
         """
         if not as_frame:
             return super().predict_proba(X)
-        check_is_fitted(self, "result_")
         table = self._read(X, self._model.family, reset=False)
         return responsibilities_frame(self._model, table if _is_array(X) else X)
 

@@ -8,9 +8,10 @@ from typing import Any, Self
 
 import numpy as np
 
+from emix.block import Array
 from emix.data.auto import Assumption, assume, auto_family
 from emix.data.knowledge import read_weights
-from emix.data.table import read_table
+from emix.data.table import Table, read_table
 from emix.errors import ModelError
 from emix.estimators.base import MixtureEstimator
 from emix.families import Columns, Family, MultivariateNormal, parse
@@ -32,10 +33,12 @@ class MixtureModel(MixtureEstimator):
         Such as `Poisson()`, `'binomial(n_trials=10)'` or `{"age": Normal(), "city": "categorical"}`. 'auto': one
         numeric column is Normal, several are one MultivariateNormal, true/false columns are Bernoulli, text columns
         Categorical; a table of several kinds has a family for each column.
-    start, stop, tol, max_iter, n_init, n_jobs, random_state, accelerate
+    start, stop, tol, max_iter, n_init, n_jobs, random_state, accelerate, algorithm, n_blocks
         As in `emix.fit`.
     constraints : sequence of str, default=()
         On single parameters, as in `Mixture`: `("sd tied", "mean[0] = 0")`.
+    step_exponent : float, default=0.6
+        Of `partial_fit`, as in `emix.OnlineEM`.
 
     Attributes
     ----------
@@ -57,6 +60,10 @@ class MixtureModel(MixtureEstimator):
         EM maps applied.
     result_ : FitResult
         Everything that `emix.fit` returns.
+    online_ : OnlineEM
+        After `partial_fit`, which leaves of those above `weights_`, `family_` and `assumptions_`.
+    n_samples_seen_ : int
+        After `partial_fit`: rows that counted so far.
 
     Raises
     ------
@@ -84,6 +91,9 @@ class MixtureModel(MixtureEstimator):
         n_jobs: int | None = None,
         random_state: Any = None,
         accelerate: bool | str = True,
+        algorithm: str = "batch",
+        n_blocks: int | None = None,
+        step_exponent: float = 0.6,
         constraints: Sequence[str] = (),
     ) -> None:
         self.n_components = n_components
@@ -97,6 +107,9 @@ class MixtureModel(MixtureEstimator):
         self.random_state = random_state
         self.accelerate = accelerate
         self.constraints = constraints
+        self.algorithm = algorithm
+        self.n_blocks = n_blocks
+        self.step_exponent = step_exponent
 
     def fit(self, X: Any, y: Any = None, *, labels: Any = None, sample_weight: Any = None) -> Self:
         """Fit to the rows of X.
@@ -112,18 +125,9 @@ class MixtureModel(MixtureEstimator):
         sample_weight : array-like of shape (n_samples,), optional
             Weight 3 equals the row three times.
         """
-        if isinstance(self.n_components, bool) or not isinstance(self.n_components, int | np.integer):
-            raise ModelError.n_components(self.n_components)
-        table = self._read(X, self._provisional_family(X), reset=True)
-        weight = read_weights(sample_weight, n_rows=table.n_rows, table=table)
-        family = self._chosen()
-        self.assumptions_: list[Assumption] = []
-        if family is None:
-            family, self.assumptions_ = assume(table, int(self.n_components), weight)
-            for one in self.assumptions_:
-                logger.info("assumed %s", one)
+        table, weight = self._rows(X, sample_weight, reset=True)
         self.result_ = self._run(
-            Mixture(family, int(self.n_components), constraints=self.constraints),
+            self._specified(table, weight),
             table,
             labels=labels,
             sample_weight=weight,
@@ -135,16 +139,68 @@ class MixtureModel(MixtureEstimator):
             n_jobs=self.n_jobs,
             random_state=self.random_state,
             accelerate=self.accelerate,
+            algorithm=self.algorithm,
+            n_blocks=self.n_blocks,
         )
-        model = self._model
-        self.weights_ = model.latent.mixing_proportions
-        self.family_ = model.family
+        self._describe()
         self.log_likelihood_ = self.result_.log_likelihood
         self.history_ = self.result_.history
         self.stop_reason_ = self.result_.stop_reason
         self.converged_ = self.result_.converged
         self.n_iter_ = self.result_.n_iter
         return self
+
+    def partial_fit(self, X: Any, y: Any = None, *, labels: Any = None, sample_weight: Any = None) -> Self:
+        """Learn from the next rows of a stream, each of which is seen once (`emix.OnlineEM`).
+
+        The first call fits its rows with `n_init` starts and settles the family and the categories. After `fit` the
+        stream begins with the parameters of that fit, whose rows count no further.
+
+        Parameters
+        ----------
+        X, y, labels, sample_weight
+            As in `fit`; a batch may be a single row.
+
+        Raises
+        ------
+        DataError, ModelError
+            As in `emix.OnlineEM.update`.
+        """
+        is_first = not (hasattr(self, "online_") or hasattr(self, "result_"))
+        table, weight = self._rows(X, sample_weight, reset=is_first)
+        model = self._specified(table, weight) if is_first else self._model
+        options = {
+            "step_exponent": self.step_exponent,
+            "n_init": self.n_init,
+            "n_jobs": self.n_jobs,
+            "random_state": self.random_state,
+        }
+        self._learn(model, table, options, labels=labels, sample_weight=weight)
+        self._describe()
+        return self
+
+    def _rows(self, X: Any, sample_weight: Any, *, reset: bool) -> tuple[Table, Array | None]:
+        """X and the weights, checked."""
+        if isinstance(self.n_components, bool) or not isinstance(self.n_components, int | np.integer):
+            raise ModelError.n_components(self.n_components)
+        table = self._read(X, self._provisional_family(X) if reset else self._model.family, reset=reset)
+        return table, read_weights(sample_weight, n_rows=table.n_rows, table=table)
+
+    def _specified(self, table: Table, weight: Array | None) -> Mixture:
+        """The mixture to be fitted, with the family that was asked for or that the columns look like."""
+        family = self._chosen()
+        self.assumptions_: list[Assumption] = []
+        if family is None:
+            family, self.assumptions_ = assume(table, int(self.n_components), weight)
+            for one in self.assumptions_:
+                logger.info("assumed %s", one)
+        return Mixture(family, int(self.n_components), constraints=self.constraints)
+
+    def _describe(self) -> None:
+        """Parameters by their names."""
+        model = self._model
+        self.weights_ = model.latent.mixing_proportions
+        self.family_ = model.family
 
     def _chosen(self) -> Family | None:
         """The family that was asked for; None where it is to be chosen from the data."""

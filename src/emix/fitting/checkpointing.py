@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import is_dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 from emix.data.protocol import RowSource
 from emix.em.checkpoint import Checkpoint, read_body
 from emix.em.driver import EMResult, RunState, run_em
+from emix.em.incremental import run_incremental
 from emix.model import Mixture
 from emix.persistence import check_writable
 from emix.state import NotPlainError, encode
@@ -97,16 +99,21 @@ def run_kept(
     rows: RowSource,
     *,
     resumed: EMResult | None = None,
+    n_blocks: int = 1,
     **options: Any,
 ) -> EMResult:
-    """`run_em` that goes on from where the checkpoint has the run, and tells it how far it comes."""
+    """`run_em` that goes on from where the checkpoint has the run, and tells it how far it comes.
+
+    With more blocks than one `run_incremental`.
+    """
+    run: Callable[..., EMResult] = run_em if n_blocks == 1 else partial(run_incremental, n_blocks=n_blocks)
     if checkpoint is None:
-        return run_em(model, rows, resumed=resumed, **options)
+        return run(model, rows, resumed=resumed, **options)
     before = checkpoint.before(key)
     if isinstance(before, EMResult):
         return before
     keep: Callable[[RunState], None] = checkpoint.keeper(key)
     state = before if before is not None else resumed
-    done = run_em(model if state is None else state.model, rows, resumed=state, keep=keep, **options)
+    done = run(model if state is None else state.model, rows, resumed=state, keep=keep, **options)
     checkpoint.ended(key, done)
     return done

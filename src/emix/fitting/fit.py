@@ -3,58 +3,34 @@
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from threading import Event
 from typing import Any
 from warnings import warn
 
 import numpy as np
 
-from emix.centred import CentredMixture, centred, plain
+from emix.centred import plain
 from emix.data.protocol import RowSource
 from emix.data.sparse import SparseSource
-from emix.em.acceleration import ACCELERATORS, Accelerator
 from emix.em.checkpoint import Checkpoint
 from emix.em.driver import EMResult
-from emix.em.stopping import Aitken, StoppingRule, stopping_rule
+from emix.em.stopping import StoppingRule
 from emix.errors import ConvergenceWarning, FitError, ImpossibleRowError, ModelError
 from emix.families import Family
-from emix.fitting.advice import advice, rows_of
-from emix.fitting.checkpointing import check_path, open_checkpoint, run_kept
+from emix.fitting.advice import advice
+from emix.fitting.blocking import Blocking
+from emix.fitting.checkpointing import check_path, open_checkpoint
 from emix.fitting.opening import open_rows
-from emix.fitting.rows import Rows, sums_of_rows
-from emix.fitting.starting import Start, is_believed, is_seeded, with_held_of
+from emix.fitting.rows import Rows
+from emix.fitting.runs import OnIteration, best_of, has_ended, run_starts
+from emix.fitting.settings import Settings, make_settings, whole_number
+from emix.fitting.starting import Start, is_seeded, with_held_of
 from emix.model import Mixture, Model
-from emix.results import FitResult, Record, StartRecord, StopReason
-from emix.threads import blas_limited, map_in_order
+from emix.results import FitResult, StartRecord, StopReason
+from emix.threads import blas_limited
 
 LOGGER = logging.getLogger("emix")
-WORTH = 100
-"""Times by which the centred path must lower the rounding to be worth its price."""
-SHORT_RUN = 10
-"""Iterations of a short run: enough for the first, steep part of the climb."""
-TIE = 8
-"""Runs within so many times the rounding noise of each other have the same log-likelihood."""
-SPREAD = 0.01
-"""Share of all rows in each component, where a sample had no row of a kind that the others have."""
-CONTINUED_SHARE = 3
-"""One in so many short runs is continued to its end."""
-
-
-@dataclass(frozen=True)
-class Pass:
-    """What `on_iteration` is told after each pass: which start of how many, the record, and the model it belongs to."""
-
-    start: int
-    n_starts: int
-    record: Record
-    model: Any
-
-
-OnIteration = Callable[[Pass], None]
 
 
 def fit(
@@ -71,6 +47,8 @@ def fit(
     n_jobs: int | None = None,
     random_state: Any = None,
     accelerate: bool | str = True,
+    algorithm: str = "batch",
+    n_blocks: int | None = None,
     on_iteration: OnIteration | None = None,
     checkpoint: str | Path | None = None,
 ) -> FitResult:
@@ -111,6 +89,14 @@ def fit(
     accelerate : bool or {'squarem', 'daarem'}, default=True
         Leap ahead where plain EM is slow, never to a lower log-likelihood; True means 'daarem'. Each leap costs one
         EM map. With stop='iterations' all maps are plain.
+    algorithm : {'batch', 'incremental'}, default='batch'
+        'incremental': the parameters move after every block of rows, which takes fewer passes over many rows, above all
+        where these are shuffled (`docs/scaling.md`). Once the gains slow down accelerated EM goes on, unless
+        `accelerate` is False. For mixtures whose sums do not depend on their parameters.
+    n_blocks : int, optional
+        Of 'incremental': groups of consecutive rows, 16,384 rows or more each; default 16, or as many as there are.
+        More than these are no error, but said in `warnings`. From 256 MiB of block statistics on (16 bytes x blocks x
+        K x statistics) these lie in a temporary file, and a checkpoint cannot hold them.
     on_iteration : callable, optional
         Called with a `Pass` (start, n_starts, record, model) after each pass.
     checkpoint : path-like, optional
@@ -151,10 +137,13 @@ def fit(
         random_state=random_state,
         accelerate=accelerate,
     )
+    n_blocks = None if n_blocks is None else whole_number("n_blocks", n_blocks, least=1)
+    settings = replace(settings, blocks=Blocking.asked(algorithm, n_blocks, model))
     if checkpoint is not None:
         check_path(checkpoint)
     opened = open_rows(data, labels=labels, sample_weight=sample_weight, takes_sparse=isinstance(model, Mixture))
-    how = {"accelerate": accelerate, "random_state": random_state if isinstance(random_state, int) else None}
+    how = {"accelerate": accelerate, "algorithm": algorithm, "n_blocks": n_blocks}
+    how |= {"random_state": random_state if isinstance(random_state, int) else None}
     keeping = None if checkpoint is None else Keeping(checkpoint, {"start": start, **how})
     with blas_limited():
         if isinstance(model, Mixture):
@@ -169,45 +158,6 @@ def fit(
         sentence = result.stop_reason.sentence
         warn(f"{sentence} after {result.n_iter} iterations. Raise max_iter, or tol.", ConvergenceWarning, stacklevel=2)
     return result
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How runs go: `fit` says what each means; `accelerator` makes one for each run, None for plain EM."""
-
-    rule: StoppingRule
-    max_iter: int
-    n_init: int
-    n_jobs: int
-    seed: int
-    accelerator: Callable[[], Accelerator] | None
-
-
-def make_settings(
-    *,
-    stop: str | StoppingRule = "aitken",
-    tol: float | None = None,
-    max_iter: int = 10_000,
-    n_init: int = 10,
-    n_jobs: int | None = None,
-    random_state: Any = None,
-    accelerate: bool | str = True,
-) -> Settings:
-    """The arguments of `fit` that say how runs go, checked.
-
-    Raises
-    ------
-    ModelError
-        One of them cannot be.
-    """
-    return Settings(
-        stopping_rule(stop, tol),
-        whole_number("max_iter", max_iter, least=0),
-        whole_number("n_init", n_init, least=1),
-        n_threads(n_jobs),
-        draw_seed(random_state),
-        acceleration(accelerate if stop != "iterations" else False),
-    )
 
 
 @dataclass(frozen=True)
@@ -275,11 +225,12 @@ def _fit_from(
     kept: Checkpoint | None,
 ) -> FitResult:
     try:
-        runs = _run(starts, source, sample, settings, on_iteration, kept)
+        runs = run_starts(starts, source, sample, settings, on_iteration, kept)
     except ImpossibleRowError as error:
         row = error.row if source.rows is None else int(source.rows[error.row])
         raise ImpossibleRowError.at(row, source.where(row)) from error
     result = _result(starts, runs, source, settings.seed)
+    result.warnings.extend(settings.blocks.notes(source, [run.model for run in runs if run is not None]))
     if kept is not None:
         kept.finish(result)
     return result
@@ -293,114 +244,6 @@ def _with_binding_of(model: Mixture, start: Any) -> Mixture:
     return replace(model, family=replace(model.family, binding=first.family.binding))
 
 
-def _run(
-    starts: list[Start],
-    source: RowSource,
-    sample: RowSource,
-    settings: Settings,
-    on_iteration: OnIteration | None,
-    kept: Checkpoint | None = None,
-) -> list[EMResult | None]:
-    """Run each start to its end; short runs first where the starts ask for them. None for a start that failed.
-
-    Short runs see the sample alone where the data are larger, and only the best of them then sees everything.
-    """
-    rule, max_iter, is_sampled = settings.rule, settings.max_iter, sample is not source
-    side_by_side, is_over = (1 if source.is_streamed else min(settings.n_jobs, len(starts))), Event()
-    sample, alone = sample.with_jobs(1), source.with_jobs(1)
-
-    def run(index: int, limit: int, before: EMResult | None = None, rows: RowSource | None = None) -> EMResult | None:
-        model = starts[index].model if before is None else before.model
-        if model is None:
-            return None
-        rows = (alone if side_by_side > 1 else source) if rows is None else rows
-        resumed = None if is_sampled or isinstance(model, CentredMixture) else before
-
-        def tell(record: Record, model: Any) -> None:
-            if is_over.is_set():  # the user interrupted: a run in a thread of its own ends at its next pass
-                raise KeyboardInterrupt
-            if on_iteration is not None:
-                on_iteration(Pass(index, len(starts), record, model))
-
-        accelerator = None if settings.accelerator is None else settings.accelerator()
-        options: dict[str, Any] = {"stop": rule, "max_iter": limit, "accelerator": accelerator, "on_iteration": tell}
-        key = f"start {index}, {limit} iterations of {'a sample' if rows is sample and is_sampled else 'all rows'}"
-        try:
-            done = run_kept(kept, key, model, rows, resumed=resumed, **options)
-        except ImpossibleRowError:
-            if not is_sampled or rows is sample or not isinstance(model, Mixture):
-                raise
-            done = run_kept(kept, f"{key}, spread", _spread(model, sample, rows), rows, **options)
-        if not _needs_centring(done, rows, rule):
-            if done.collapsed >= 0:
-                done = replace(done, message=f"{done.message} {rows_of(done.model, done.collapsed, rows)}")
-            return done
-        options["accelerator"] = None
-        return run_kept(kept, f"{key}, centred", centred(done.model), rows, **options)
-
-    def run_all(
-        indices: Sequence[int], limit: int, before: dict[int, EMResult], rows: RowSource | None = None
-    ) -> list[EMResult | None]:
-        if len(indices) == 1 and rows is None:  # alone: its chunks side by side instead
-            rows = source
-        try:
-            return map_in_order(lambda i: run(i, limit, before.get(i), rows), indices, side_by_side)
-        except BaseException:
-            is_over.set()
-            raise
-
-    everything = range(len(starts))
-    if not starts[0].is_short or max_iter <= SHORT_RUN or len(starts) == 1:
-        return run_all(everything, max_iter, {})
-    runs = run_all(everything, SHORT_RUN, {}, sample)
-    unfinished = {
-        i: one
-        for i, one in enumerate(runs)
-        if one is not None and (one.stop_reason is rule.at_limit or (is_sampled and _has_ended(one)))
-    }
-    ranking = sorted(unfinished, key=lambda i: -unfinished[i].objective)
-    n_best = 1 if is_sampled else -(-len(starts) // CONTINUED_SHARE)
-    for i in unfinished:
-        message = f"on a sample of {sample.n_rows:,} distinct rows" if is_sampled else ""
-        runs[i] = replace(unfinished[i], stop_reason=StopReason.SHORT_RUN, message=message)
-    for indices in (ranking[:n_best], ranking[n_best:]):
-        for i, ended in zip(indices, run_all(indices, max_iter, unfinished), strict=True):
-            runs[i] = ended
-        if any(_has_ended(one) for one in runs):  # else the best all collapsed: give the others their chance
-            break
-    return runs
-
-
-def _spread(model: Mixture, sample: RowSource, source: RowSource) -> Mixture:
-    """A model from a sample that knows nothing of what is rare, with a small share of all rows in each component."""
-    S = sample.sum_over_chunks(model.expect).statistics
-    sums = sums_of_rows(model, source)
-    return model.maximize(S + SPREAD * S[:, :1] * sums / sums[0])
-
-
-def _needs_centring(run: EMResult, source: RowSource, rule: StoppingRule) -> bool:
-    """The guard of the pivoted sums: rounding above a tenth of the tolerance, or a collapse that rests on many rows.
-
-    A component of many rows that is narrow beside the distance to the others is no collapse, only out of reach of
-    statistics about one pivot for all.
-    """
-    model = run.model
-    if not isinstance(model, Mixture) or isinstance(model, CentredMixture) or not model.family.can_be_centred:
-        return False
-    if model.has_noise or model.prior_rows or model.constraints:  # ties know no component by itself
-        return False
-    if run.stop_reason is StopReason.DEGENERATE:
-        return is_believed(run.collapsed_weight, source)
-    noise, expectation = run.history[-1].noise, run.expectation
-    least = 8 * float(np.finfo(np.float64).eps) * max(expectation.magnitude, expectation.weight)  # on any path
-    return isinstance(rule, Aitken) and noise > rule.tol / 10 and noise > WORTH * least
-
-
-def _has_ended(run: EMResult | None) -> bool:
-    """Whether a run led to a model to return."""
-    return run is not None and run.stop_reason not in (StopReason.DEGENERATE, StopReason.SHORT_RUN)
-
-
 def _result(starts: list[Start], runs: list[EMResult | None], source: RowSource, seed: int) -> FitResult:
     records = []
     for i, (start, run) in enumerate(zip(starts, runs, strict=True)):
@@ -410,11 +253,11 @@ def _result(starts: list[Start], runs: list[EMResult | None], source: RowSource,
             last = run.history[-1]
             values = (i, start.method, run.log_likelihood, run.stop_reason, last.iteration, run.message)
             records.append(StartRecord(*values, log_prior=run.objective - run.log_likelihood))
-    ended = [run for run in runs if run is not None and _has_ended(run)]
+    ended = [run for run in runs if run is not None and has_ended(run)]
     if not ended:
         first = next(record.message for record in records if record.message)
         raise FitError.degenerate_in_every_start(n_starts=len(starts), first=first)
-    best = _best(ended)
+    best = best_of(ended)
     is_mixture = isinstance(best.model, Mixture)
     result = FitResult(
         plain(best.model) if is_mixture else best.model,
@@ -432,59 +275,3 @@ def _result(starts: list[Start], runs: list[EMResult | None], source: RowSource,
     if is_mixture:
         result.warnings.extend(advice(best, records, source))
     return result
-
-
-def _best(runs: list[EMResult]) -> EMResult:
-    """The first of the runs with the highest objective: rounding does not choose between starts that agree."""
-    highest = max(runs, key=lambda run: run.objective)
-    noise = TIE * highest.history[-1].noise
-    return next(run for run in runs if run.objective >= highest.objective - noise)
-
-
-def acceleration(accelerate: bool | str) -> Callable[[], Accelerator] | None:
-    """What makes an accelerator for each run; None for plain EM.
-
-    Raises
-    ------
-    ModelError
-        The name is unknown.
-    """
-    if accelerate is False or accelerate is None:
-        return None
-    name = "daarem" if accelerate is True else accelerate
-    if name not in ACCELERATORS:
-        raise ModelError.choice(what="acceleration", found=name, available=ACCELERATORS)
-    return ACCELERATORS[name]
-
-
-def whole_number(name: str, value: Any, *, least: int) -> int:
-    """An argument that must be a whole number.
-
-    Raises
-    ------
-    ModelError
-        It is not, or too small.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise ModelError.argument(name=name, requirement=f"a whole number >= {least}", found=value)
-    return int(value)
-
-
-def n_threads(n_jobs: Any) -> int:
-    """Number of threads as scikit-learn counts them: None is 1, -1 all cores, -2 all but one."""
-    if n_jobs is None:
-        return 1
-    if isinstance(n_jobs, bool) or not isinstance(n_jobs, int | np.integer) or n_jobs == 0:
-        raise ModelError.argument(name="n_jobs", requirement="None or a whole number other than 0", found=n_jobs)
-    return int(n_jobs) if n_jobs > 0 else max(1, (os.cpu_count() or 1) + 1 + int(n_jobs))
-
-
-def draw_seed(random_state: Any) -> int:
-    """A seed from what scikit-learn calls a random state; drawn afresh for None."""
-    if random_state is None:
-        return int(np.random.SeedSequence().generate_state(1)[0])
-    if isinstance(random_state, np.random.Generator):
-        return int(random_state.integers(2**32))
-    if isinstance(random_state, np.random.RandomState):
-        return int(random_state.randint(2**31 - 1))
-    return whole_number("random_state", random_state, least=0)

@@ -20,8 +20,8 @@ from emix.data.table import Table
 from emix.errors import DataError, ImpossibleRowError, ModelError
 from emix.families import Categorical, Columns, Family
 from emix.families.columns import Part
-from emix.fitting.fit import draw_seed, whole_number
 from emix.fitting.opening import open_data
+from emix.fitting.settings import draw_seed, whole_number
 from emix.kernels import reference
 from emix.model import Mixture
 

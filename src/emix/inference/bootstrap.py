@@ -31,7 +31,7 @@ from emix.errors import FitError, ModelError
 from emix.families import Binomial, Columns, Multinomial
 from emix.families.base import take
 from emix.families.censored import CensoredFamily
-from emix.fitting.fit import draw_seed, n_threads, whole_number
+from emix.fitting.settings import draw_seed, n_threads, whole_number
 from emix.fitting.use import prepared
 from emix.inference.derivatives import FEW
 from emix.inference.readings import LOGIT, Reading, groups_of, proportions_reading, readings_of

@@ -17,7 +17,7 @@ from emix.data.table import read_table
 from emix.errors import ImpossibleRowError, ModelError
 from emix.families import Family
 from emix.fitting import responsibilities, score_samples
-from emix.fitting.fit import draw_seed, whole_number
+from emix.fitting.settings import draw_seed, whole_number
 from emix.fitting.use import decoded, named, prepared
 from emix.inference.given import arranged, binding_of, family_given, moments_given, of_columns, sample_given
 from emix.model import Mixture

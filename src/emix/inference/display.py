@@ -17,7 +17,7 @@ from emix.data.source import InMemorySource
 from emix.errors import DataError
 from emix.families import Family, LogNormal, MultivariateNormal, Normal, StudentT
 from emix.families.columnwise import by_column
-from emix.fitting.fit import draw_seed
+from emix.fitting.settings import draw_seed
 from emix.fitting.use import prepared, source_responsibilities
 from emix.inference.densities import component_densities, drawn_rows, kind_of, part_of
 from emix.model import Mixture

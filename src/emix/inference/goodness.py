@@ -16,7 +16,7 @@ from scipy.special import ndtri
 from emix.block import Array
 from emix.errors import ModelError
 from emix.families import Family
-from emix.fitting.fit import draw_seed
+from emix.fitting.settings import draw_seed
 from emix.fitting.use import prepared
 from emix.inference.readings import groups_of
 from emix.model import Mixture

@@ -24,9 +24,10 @@ from emix.errors import DataError, EmixError, FitError, ModelError
 from emix.families import Family, MultivariateNormal, StudentT, parse
 from emix.families.structures import structure
 from emix.fitting import Pass, score_samples
-from emix.fitting.fit import Settings, fit_rows, make_settings, whole_number
+from emix.fitting.fit import fit_rows
 from emix.fitting.opening import open_rows
 from emix.fitting.rows import Rows
+from emix.fitting.settings import Settings, make_settings, whole_number
 from emix.inference.candidates import CRITERIA, Candidate, Selection, pointed_out
 from emix.kernels import dispatch
 from emix.kernels.reference import responsibilities

@@ -23,7 +23,8 @@ from scipy.special import chdtrc
 from emix.block import Array, as_cells
 from emix.data.source import InMemorySource
 from emix.errors import ConvergenceWarning, EmixError, FitError, ModelError
-from emix.fitting.fit import draw_seed, fit, n_threads, whole_number
+from emix.fitting.fit import fit
+from emix.fitting.settings import draw_seed, n_threads, whole_number
 from emix.fitting.use import decoded
 from emix.inference.bootstrap import OnProgress, Plan, make_plan
 from emix.inference.replicates import fit_alone

@@ -12,7 +12,8 @@ from scipy.optimize import linear_sum_assignment
 from emix.block import Array
 from emix.centred import plain
 from emix.errors import ConvergenceWarning, FitError
-from emix.fitting.fit import Pass, fit
+from emix.fitting.fit import fit
+from emix.fitting.runs import Pass
 from emix.fitting.use import e_step, responsibilities
 from emix.model import Mixture
 from emix.report.html.facts import SEED, Facts
