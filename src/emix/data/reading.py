@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from emix.block import CHUNK_ROWS, Array, Chunk, Level, Schema, is_missing
+from emix.block import CHUNK_ROWS, Array, Chunk, Level, Schema, is_missing, readable
 from emix.data.encode import column_names, distinct_cells, encode, levels_of
 from emix.data.knowledge import checked_weights, read_labels
 from emix.data.preparation import window_rows
@@ -74,7 +74,9 @@ class Reading:
     def cells(self, table: Table) -> NDArray[Any]:
         """All rows of a table as numbers (B, d)."""
         parts = [
-            encode(table.select(self.schema.names[group]), support, family=name, schema=_part(self.schema, group))[0]
+            readable(
+                encode(table.select(self.schema.names[group]), support, family=name, schema=_part(self.schema, group))[0]
+            )
             for support, name, group in supports_of(self.family, self.schema)
         ]
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
@@ -205,10 +207,20 @@ def cut(reading: Reading, n_rows: int, *, is_complete: bool, is_ordered: bool) -
         raise DataError.changed_source(reading.scan.where_it_is, before=n_rows, now=start + at)
 
 
-def read_as(scan: Scan, family: Family | None, n_components: int, weights: str | None, labels: str | None) -> Reading:
-    """Columns, levels of categories, and codes of named labels."""
+def read_as(
+    scan: Scan,
+    family: Family | None,
+    n_components: int,
+    weights: str | None,
+    labels: str | None,
+    distinct: Distinct | None = None,
+) -> Reading:
+    """Columns, levels of categories, and codes of named labels; `distinct` finds these, by default in one pass here."""
+    for name in (weights, labels):
+        if name is not None and name not in scan.names:
+            raise DataError.unknown_column(column=name, available=scan.names)
     own = scan.without(*[name for name in (weights, labels) if name is not None])
-    first = next((batch.table for batch in own.batches()), None)
+    first = own.first()
     if first is None or first.n_rows == 0:
         raise DataError.no_rows(scan.where_it_is)
     known = None if family is None or family.binding is None else family.binding.schema
@@ -226,7 +238,7 @@ def read_as(scan: Scan, family: Family | None, n_components: int, weights: str |
     levels: list[tuple[Level, ...] | None] = [None] * len(names) if known is None else list(known.levels)
     reading = Reading(scan, family, Schema(tuple(names), tuple(levels)), n_components, weights, labels)
     wanted = [name for name, open_ in zip(names, is_open, strict=True) if open_]
-    found = _distinct(reading, wanted, labels)
+    found = (distinct or distinct_values)(reading, wanted, labels)
     for j, open_ in enumerate(is_open):
         if open_:
             levels[j] = levels_of(found[names[j]], names[j])
@@ -240,7 +252,11 @@ def read_as(scan: Scan, family: Family | None, n_components: int, weights: str |
     return replace(reading, label_codes=codes, component_names=known_labels.names)
 
 
-def _distinct(reading: Reading, columns: list[str], labels: str | None) -> dict[str, set[Any]]:
+Distinct = Callable[[Reading, list[str], str | None], dict[str, set[Any]]]
+"""Like `distinct_values`."""
+
+
+def distinct_values(reading: Reading, columns: list[str], labels: str | None) -> dict[str, set[Any]]:
     """The different cells of columns of categories, in rows of positive weight, and of the labels."""
     found: dict[str, set[Any]] = {name: set() for name in (*columns, *([labels] if labels is not None else []))}
     if not found:
