@@ -72,6 +72,13 @@ def _root(
 
 
 DataArgument = Annotated[Path, typer.Argument(help="CSV, TSV, Parquet, or text with one sequence of H and T per line.")]
+DataArguments = Annotated[
+    list[Path],
+    typer.Argument(
+        help="CSV, TSV, Parquet, or text with one sequence of H and T per line; or several files, a folder, or a glob "
+        "in quotes, of Parquet, Arrow or CSV files of any size, which are read as the rows stream by."
+    ),
+]
 ModelArgument = Annotated[Path, typer.Argument(help="A model file, as `emix fit --out` writes it.")]
 Components = Annotated[int, typer.Option("--components", "-k", help="Number of components.")]
 FamilyOption = Annotated[
@@ -111,7 +118,7 @@ Json = Annotated[bool, typer.Option("--json", help="One machine-readable documen
 @app.command(epilog='Example: **emix fit tosses.txt -k 2 --family "binomial(n_trials=10)" --out coins.json**')
 @_guarded
 def fit(
-    data: DataArgument,
+    data: DataArguments,
     components: Components = 2,
     family: FamilyOption = None,
     covariance: Covariance = None,
@@ -131,6 +138,17 @@ def fit(
     n_init: Annotated[int, typer.Option(help="Number of random starts.")] = 10,
     n_jobs: Annotated[int, typer.Option(help="Threads; -1 for all cores.")] = -1,
     seed: Seed = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(help="Keep the state of the fit in this file; the same command goes on from it after an end."),
+    ] = None,
+    dask: Annotated[
+        str | None,
+        typer.Option(
+            help="Let the workers of a Dask cluster read the files, and keep them: its scheduler's address, "
+            "`tcp://host:port`, or `local` for one worker process per core."
+        ),
+    ] = None,
     out: Out = None,
     json: Json = False,
 ) -> int:
@@ -141,7 +159,16 @@ def fit(
         data, components, commands.one_family(family), covariance, noise, columns, labels, weights, start, fix, seed
     )
     return commands.fit(
-        request, stop=stop, tol=tol, max_iter=max_iter, n_init=n_init, n_jobs=n_jobs, out=out, as_json=json
+        request,
+        stop=stop,
+        tol=tol,
+        max_iter=max_iter,
+        n_init=n_init,
+        n_jobs=n_jobs,
+        checkpoint=checkpoint,
+        dask=dask,
+        out=out,
+        as_json=json,
     )
 
 
@@ -213,7 +240,7 @@ def explain(
     from emix.cli import commands
 
     request = commands.Request(
-        data, components, commands.one_family(family), covariance, noise, columns, labels, weights, start, fix, seed
+        [data], components, commands.one_family(family), covariance, noise, columns, labels, weights, start, fix, seed
     )
     return commands.explain(request, iterations=iterations)
 

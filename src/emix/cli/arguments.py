@@ -61,15 +61,16 @@ def build_model(
     start: str | Mixture | dict[str, Any] | None,
     *,
     noise: bool = False,
+    assumed_of: str = "of the columns",
 ) -> Mixture:
-    """The mixture that the options describe.
+    """The mixture that the options describe; `assumed_of` says what families are assumed from.
 
     Raises
     ------
     ModelError
         A family, parameter or number of components that cannot be.
     """
-    chosen = _family(table, n_components, family, covariance)
+    chosen = _family(table, n_components, family, covariance, assumed_of)
     fixed = frozenset(name.strip() for name in (fix or "").split(",") if name.strip())
     given: dict[str, Any] = dict(start) if isinstance(start, dict) else {}
     proportions = given.pop("mixing_proportions", None)
@@ -89,15 +90,15 @@ def build_model(
     return Mixture(chosen, n_components, proportions, fixed, noise=noise)
 
 
-def _family(table: Table, n_components: int, family: str | None, covariance: str | None) -> Family:
+def _family(table: Table, n_components: int, family: str | None, covariance: str | None, assumed_of: str) -> Family:
     if family is None and covariance is not None:
         return MultivariateNormal(structure=covariance)
     if family is None or (table.is_tosses and family.strip() == "binomial"):
-        return _assumed(table, n_components, {})
+        return _assumed(table, n_components, {}, assumed_of)
     by_column = re.fullmatch(r"[^=()]+=.*", family.strip())
     if by_column is not None:
         pieces = [piece.partition("=") for piece in re.split(r",(?![^()]*\))", family)]
-        return _assumed(table, n_components, {name.strip(): parse(text) for name, _, text in pieces})
+        return _assumed(table, n_components, {name.strip(): parse(text) for name, _, text in pieces}, assumed_of)
     chosen = parse(family)
     if covariance is not None:
         if not isinstance(chosen, MultivariateNormal | StudentT):
@@ -107,12 +108,12 @@ def _family(table: Table, n_components: int, family: str | None, covariance: str
     return chosen
 
 
-def _assumed(table: Table, n_components: int, given: dict[str, Family]) -> Family:
+def _assumed(table: Table, n_components: int, given: dict[str, Family], assumed_of: str) -> Family:
     """What the columns look like, said on stderr where it is more than one kind."""
     family, assumptions = assume(table, n_components, given=given)
     if assumptions:
         console = Console(stderr=True)
-        console.print("Assumed of the columns (--family COLUMN=FAMILY changes it):")
+        console.print(f"Assumed {assumed_of} (--family COLUMN=FAMILY changes it):", highlight=False)
         for one in assumptions:
             console.print(Text(f"  {one}"))
     return family

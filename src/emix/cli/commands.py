@@ -10,6 +10,7 @@ import re
 import sys
 import warnings
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,12 @@ from rich.console import Console
 from emix import fitting, persistence
 from emix.cli.arguments import build_model, parse_start
 from emix.cli.progress import Progress
+from emix.data.dask_graph import cluster
+from emix.data.dask_scan import dask_scan
 from emix.data.knowledge import read_weights
+from emix.data.scan import Scan
+from emix.data.scan_files import is_many
+from emix.data.scan_readers import scan
 from emix.data.table import Table, read_table
 from emix.errors import ConvergenceWarning, DataError, ModelError
 from emix.families import Bernoulli, Categorical, Columns
@@ -29,6 +35,9 @@ from emix.model import Mixture
 from emix.report import explain as explain_report
 from emix.report import profile, text
 from emix.results import StopReason
+
+SAMPLE = 10_000
+"""Rows of files from which families are assumed."""
 
 
 def one_family(given: list[str] | None) -> str | None:
@@ -50,7 +59,7 @@ def one_family(given: list[str] | None) -> str | None:
 class Request:
     """What `fit` and `explain` have in common: a table, a model, what is known of the rows."""
 
-    path: Path
+    paths: list[Path]
     components: int
     family: str | None
     covariance: str | None
@@ -62,20 +71,47 @@ class Request:
     fix: str | None
     seed: int | None
 
+    @property
+    def is_many(self) -> bool:
+        """Whether the paths stand for files that are read as their rows stream by."""
+        return len(self.paths) > 1 or is_many(self.paths[0])
+
+    def scanned(self) -> tuple[Mixture, Scan, dict[str, Any]]:
+        """The same as `read` for rows that stay in their files; families are assumed from a sample."""
+        rows = scan(self.paths)
+        aside = [name for name in (self.labels, self.weights) if name is not None]
+        names = [name for name in rows.names if name not in aside] if self.columns is None else self._chosen
+        rows = rows.select([*names, *(name for name in aside if name not in names)])
+        if not names:
+            raise DataError.no_columns_beside()
+        start = parse_start(self.start)
+        sample, assumed_of = Table((), ()), f"of a sample of {SAMPLE:,} rows"
+        if self.family is None or "=" in self.family.partition("(")[0]:
+            sample = rows.select(names).head(SAMPLE)
+        own = (self.components, self.family, self.covariance, self.fix, start)
+        model = build_model(sample, *own, noise=self.noise, assumed_of=assumed_of)
+        start = None if isinstance(start, dict) else start
+        return model, rows, {"labels": self.labels, "sample_weight": self.weights, "start": start}
+
+    @property
+    def _chosen(self) -> list[str]:
+        """The columns that are asked for."""
+        names = [name.strip() for name in (self.columns or "").split(",")]
+        for name in names:
+            if names.count(name) > 1:
+                raise DataError.repeated_column(column=name)
+        return names
+
     def read(self) -> tuple[Mixture, Table, dict[str, Any]]:
         """The model, its columns, and the arguments of `emix.fit` that come from other columns."""
-        table = read_table(self.path)
+        table = read_table(self.paths[0])
         aside = [name for name in (self.labels, self.weights) if name is not None]
         known = {
             "labels": None if self.labels is None else table.column(self.labels),
             "sample_weight": None if self.weights is None else table.column(self.weights),
         }
         if self.columns is not None:
-            names = [name.strip() for name in self.columns.split(",")]
-            for name in names:
-                if names.count(name) > 1:
-                    raise DataError.repeated_column(column=name)
-            table = table.select(names)
+            table = table.select(self._chosen)
         elif aside:
             if set(aside) >= set(table.names):
                 raise DataError.no_columns_beside()
@@ -95,18 +131,26 @@ def fit(
     max_iter: int,
     n_init: int,
     n_jobs: int,
+    checkpoint: Path | None,
+    dask: str | None,
     out: Path | None,
     as_json: bool,
 ) -> int:
     """Fit, print, save."""
     if out is not None:
         persistence.check_writable(out)
-    model, table, arguments = request.read()
-    with Progress() as progress, warnings.catch_warnings():
+    is_scan = request.is_many or dask is not None
+    model, rows, arguments = request.scanned() if is_scan else request.read()
+    with ExitStack() as stack:
+        if dask is not None:
+            stack.enter_context(cluster(dask))
+            rows = dask_scan(rows)
+        progress = stack.enter_context(Progress())
+        stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore", ConvergenceWarning)  # said below, and by the exit code
         result = fitting.fit(
             model,
-            table,
+            rows,
             **arguments,
             stop=stop,
             tol=tol,
@@ -115,6 +159,7 @@ def fit(
             n_jobs=n_jobs,
             random_state=request.seed,
             on_iteration=progress,
+            checkpoint=checkpoint,
         )
     if out is not None:
         result.save(out)

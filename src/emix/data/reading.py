@@ -73,12 +73,11 @@ class Reading:
 
     def cells(self, table: Table) -> NDArray[Any]:
         """All rows of a table as numbers (B, d)."""
-        parts = [
-            readable(
-                encode(table.select(self.schema.names[group]), support, family=name, schema=_part(self.schema, group))[0]
-            )
-            for support, name, group in supports_of(self.family, self.schema)
-        ]
+        parts = []
+        for support, name, group in supports_of(self.family, self.schema):
+            own = table.select(self.schema.names[group])
+            x, _ = encode(own, support, family=name, schema=_part(self.schema, group))
+            parts.append(readable(x))  # small integers, whose negative codes are missing, do not go beside floats
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
     def weight_of(self, batch: Batch) -> Array:

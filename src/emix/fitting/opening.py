@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from emix.block import Array
+from emix.data.dask_scan import DaskScan, dask_scan, is_dask
+from emix.data.dask_source import make_dask_source
 from emix.data.knowledge import read_labels, read_weights
 from emix.data.protocol import RowSource
 from emix.data.scan import Scan
@@ -46,8 +48,10 @@ class OpenRows:
     def source(self, model: Mixture, n_jobs: int) -> RowSource:
         """The rows that count, checked for a mixture."""
         K = model.latent_size
+        weights, labels = self.names
+        if isinstance(self.data, DaskScan):
+            return make_dask_source(self.data, model.family, n_components=K, weights=weights, labels=labels)
         if isinstance(self.data, Scan):
-            weights, labels = self.names
             return make_stream(self.data, model.family, n_components=K, weights=weights, labels=labels, n_jobs=n_jobs)
         table, known = self.data, None
         if self.labels is not None:
@@ -57,13 +61,15 @@ class OpenRows:
 
     def source_for_any(self, model: Any, n_jobs: int) -> RowSource:
         """The rows as numbers, for a user's own model."""
+        if isinstance(self.data, DaskScan):
+            return make_dask_source(self.data, None, n_components=1, weights=self.names[0])
         if isinstance(self.data, Scan):
             return make_stream(self.data, None, n_components=1, weights=self.names[0], n_jobs=n_jobs)
         return plain_source(model, self.data, self.weight)
 
 
 def open_data(data: Any, *, takes_sparse: bool = False) -> Table | Scan:
-    """A table in memory, or a scan where the rows are in many files, or more than a scan's `memory_limit`.
+    """A table in memory, or a scan where the rows are in many files, more than its `memory_limit`, or Dask's.
 
     Raises
     ------
@@ -72,6 +78,8 @@ def open_data(data: Any, *, takes_sparse: bool = False) -> Table | Scan:
     """
     if isinstance(data, str | Path) and is_many(data):
         data = scan(data)
+    elif is_dask(data):
+        data = dask_scan(data)
     if not isinstance(data, Scan):
         return read_table(data, takes_sparse=takes_sparse)
     return data.read() if data.is_small else data
