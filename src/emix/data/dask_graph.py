@@ -8,7 +8,9 @@ first in the order of the partitions is raised, whichever happened first.
 from __future__ import annotations
 
 import os
+import pickle
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -16,10 +18,12 @@ from typing import Any
 from uuid import uuid4
 
 from emix.errors import ClusterError, DataError, EmixError, FileError
+from emix.threads import blas_limited
 
 FAN = 16
 """Parts that one task adds up."""
 WHICH = "emix:__version__"
+"""What workers are asked for."""
 PATIENCE = "10s"
 """How long a scheduler may take to answer."""
 LOST = ("KilledWorker", "FutureCancelledError", "CancelledError", "CommClosedError", "SchedulerClosedError")
@@ -50,7 +54,7 @@ def check_workers() -> None:
     client = client_of()
     if client is None:
         return
-    required: str = pkgutil.resolve_name(WHICH)
+    required: str = pkgutil.resolve_name("emix:__version__")
     for worker, found in sorted(client.run(pkgutil.resolve_name, WHICH, on_error="return").items()):
         if found != required:
             raise ClusterError.workers(worker=worker, found=found, required=required)
@@ -144,20 +148,44 @@ def combined(
 
 def _shared(value: Any) -> tuple[dict[str, Any], str]:
     """A task that gives a value: other than data that a client sends, it is done again where its worker is lost."""
+    import cloudpickle
+
     name = f"emix-shared-{uuid4().hex}"
-    return {name: (partial(_same, value),)}, name
+    return {name: (partial(_Shared, cloudpickle.dumps(value)),)}, name
 
 
-def _same(value: Any) -> Any:
-    return value
+class _Shared:
+    """A value that all partitions are given, one object for all tasks of a process.
+
+    It is made from the same bytes everywhere, also in this process: what a model has computed by then, and how its
+    arrays lie in memory, would otherwise depend on the way that it took, and with it the last bit of a matrix product.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self._data, self._lock, self._made = data, threading.Lock(), list[Any]()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Shared, (self._data,)
+
+    def __sizeof__(self) -> int:
+        return len(self._data)
+
+    @property
+    def value(self) -> Any:
+        """The value."""
+        with self._lock:
+            if not self._made:
+                self._made.append(pickle.loads(self._data))
+            return self._made[0]
 
 
-def _guarded(fn: Callable[..., Any], part: Any, *others: Any) -> Any:
-    """The result, or the error of emix that stands in its place."""
+def _guarded(fn: Callable[..., Any], part: Any, shared: _Shared, *own: Any) -> Any:
+    """The result, or the error of emix that stands in its place; with one thread for BLAS, as the bits depend on it."""
     if isinstance(part, EmixError):
         return part
     try:
-        return fn(part, *others)
+        with blas_limited():
+            return fn(part, shared.value, *own)
     except EmixError as error:
         return error
 

@@ -131,15 +131,15 @@ def dask_scan(data: Any) -> DaskScan:
     if isinstance(data, FileScan):
         files = replace(data, files=tuple(path.resolve() for path in data.files))  # wherever the workers stand
         return DaskFiles(data.names, memory_limit=0, files=files)
-    if hasattr(data, "to_frame") and hasattr(data, "divisions") and not hasattr(data, "columns"):  # a series
-        data = data.to_frame(name="x0" if data.name is None else data.name)
-    if hasattr(data, "columns") and hasattr(data, "divisions"):
+    homes = {kind.__module__ for kind in type(data).__mro__}
+    if any(home.startswith(("dask.dataframe", "dask_expr")) for home in homes) and hasattr(data, "to_delayed"):
+        data = data if data.ndim == 2 else data.to_frame(name="x0" if data.name is None else data.name)
         names = tuple(str(label) for label in data.columns)
         for name in names:
             if names.count(name) > 1:
                 raise DataError.repeated_column(column=name)
         return DaskFrame(names, memory_limit=0, collection=data)
-    if not hasattr(data, "numblocks"):
+    if not any(home.startswith("dask.array") for home in homes):
         raise DataError.unreadable(f"a Dask {type(data).__name__} (a data frame or an array is required)")
     if data.ndim not in (1, 2) or data.dtype.kind not in "fiub":
         found = f"{data.dtype} of shape {data.shape}"

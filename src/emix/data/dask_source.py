@@ -29,7 +29,6 @@ from emix.data.summary import COMPILE_FROM, Found, Look, look_at
 from emix.data.table import Table
 from emix.errors import DataError, ImpossibleRowError
 from emix.families import Family
-from emix.threads import blas_limited
 
 HELD = 1 << 30
 """Bytes, 8 a cell, up to which rows stay in this process where there is no cluster; above, each pass reads them."""
@@ -328,7 +327,8 @@ def _read(table: Table, reading: Reading) -> Partition:
     known = None if rows.labels is None else Knowledge(rows.labels, names=reading.component_names)
     positions = None if len(rows) == table.n_rows else rows.positions
     place = table.place or (lambda row: f"row {row}")  # without the table that it names rows of
-    source = InMemorySource(x, rows.weight, reading.schema, nothing(d), K, known, positions, where=place)
+    weight = np.ascontiguousarray(rows.weight)  # a column of a table may lie in steps; a sum of steps has other bits
+    source = InMemorySource(x, weight, reading.schema, nothing(d), K, known, positions, where=place)
     return Partition(source, tuple(look.found for look in looks) if len(x) else (), n_unobserved)
 
 
@@ -365,8 +365,7 @@ def _place(partition: Partition, row: int) -> str:
 
 def _summed(partition: Partition, fn: Callable[[Chunk], Expectation], first: int) -> Expectation:
     try:
-        with blas_limited():
-            return partition.rows.sum_over_chunks(fn)
+        return partition.rows.sum_over_chunks(fn)
     except ImpossibleRowError as error:
         raise ImpossibleRowError.at(first + error.row) from error
 

@@ -129,7 +129,7 @@ class Reading:
             return None
         cells = table.column(self.labels)
         if self.label_codes is not None:
-            codes = [self.label_codes[None if cell is None else str(cell)] for cell in cells.tolist()]
+            codes = [self.label_codes[_label_of(cell)] for cell in cells.tolist()]
             return np.array(codes, dtype=np.intp)
         return read_labels(cells, n_components=self.n_components, n_rows=table.n_rows, table=table).labels
 
@@ -244,11 +244,16 @@ def read_as(
     reading = replace(reading, schema=Schema(tuple(names), tuple(levels)))
     if labels is None or all(value is None or not isinstance(value, str) for value in found[labels]):
         return reading
-    given = np.array(sorted(str(v) for v in found[labels] if v not in (None, "")), dtype=object)
+    given = np.array(sorted({name for v in found[labels] if (name := _label_of(v))}), dtype=object)
     known_labels = read_labels(given, n_components=n_components, n_rows=len(given), table=Table((), ()))
     codes: dict[Any, int] = {None: -1, "": -1}
     codes |= {str(name): k for k, name in enumerate(given)}
     return replace(reading, label_codes=codes, component_names=known_labels.names)
+
+
+def _label_of(cell: Any) -> str | None:
+    """The name in a cell of labels; where a batch has none at all, its cells are NaN."""
+    return None if cell is None or cell != cell else str(cell)
 
 
 Distinct = Callable[[Reading, list[str], str | None], dict[str, set[Any]]]
