@@ -14,9 +14,6 @@ from threadpoolctl import ThreadpoolController
 
 T = TypeVar("T")
 END: Any = object()
-_limiting = threading.Lock()
-_limits: list[Any] = []
-"""What lifts the limit of BLAS, and a mark for everyone else who needs it."""
 
 
 @cache
@@ -119,21 +116,6 @@ def _controller() -> ThreadpoolController:
 
 @contextmanager
 def blas_limited() -> Iterator[None]:
-    """One thread for BLAS: ours run side by side, and its sums must not depend on how many there are.
-
-    The limit is one of the process: the first of several threads sets it, and the last to be done lifts it.
-    """
-    with _limiting:
-        if not _limits:
-            _limits.append(_controller().limit(limits=1, user_api="blas"))
-        else:
-            _limits.append(None)
-    try:
+    """One thread for BLAS: ours run side by side, and its sums must not depend on how many there are."""
+    with _controller().limit(limits=1, user_api="blas"):
         yield
-    finally:
-        with _limiting:
-            if len(_limits) == 1:
-                _limits[0].restore_original_limits()
-                _limits.clear()
-            else:
-                _limits.pop()

@@ -252,9 +252,10 @@ def _nothing(part: Any, _: None) -> None:
 
 @contextmanager
 def _said() -> Iterator[None]:
-    """What Dask raises where a cluster fails, in words."""
+    """What Dask raises where a cluster fails, in words; with one thread for BLAS where it computes in this process."""
     try:
-        yield
+        with blas_limited():  # here, too, as threads of Dask may not be allowed to limit it for all
+            yield
     except Exception as error:
         lacks_emix = isinstance(error, ModuleNotFoundError) and error.name == "emix"
         if not lacks_emix and (type(error).__name__ not in LOST or "distributed" not in type(error).__module__):
