@@ -3,6 +3,7 @@
 import os
 import pickle
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -313,6 +314,13 @@ def test_files_that_workers_do_not_see_are_named(files, client):
             fitted(dask_scan(scan.select(["a"])), emix.Normal())
     finally:
         moved.rename(files[2])
+
+
+@pytest.mark.parametrize("name", ["dask_cluster", "larger_than_memory"])
+def test_examples_run(name):
+    run = subprocess.run([sys.executable, EXAMPLES / f"{name}.py", "40000"], capture_output=True, text=True, check=True)
+    assert "converged" in run.stdout
+    assert "shares [0." in run.stdout
 
 
 def test_a_worker_that_is_killed_changes_no_bit(rows, client):

@@ -56,7 +56,8 @@ def check_workers() -> None:
         return
     required: str = pkgutil.resolve_name("emix:__version__")
     for worker, found in sorted(client.run(pkgutil.resolve_name, WHICH, on_error="return").items()):
-        if found != required:
+        is_gone = isinstance(found, BaseException) and not isinstance(found, ImportError | AttributeError)
+        if found != required and not is_gone:  # a worker that just died is Dask's to replace
             raise ClusterError.workers(worker=worker, found=found, required=required)
 
 
