@@ -29,4 +29,6 @@ def assert_same_fit(one: emix.FitResult, other: emix.FitResult, rtol: float = 1e
     """Components in the same order: the starts are the same too."""
     assert_allclose(one.log_likelihood, other.log_likelihood, rtol=rtol)
     for name, value in one.model.parameters.items():
-        assert_allclose(value, other.model.parameters[name], rtol=rtol, atol=1e-12, err_msg=name)
+        pairs = zip(value, other.model.parameters[name], strict=True)  # of one array per column, or per component
+        for own, its in pairs:
+            assert_allclose(own, its, rtol=rtol, atol=1e-12, err_msg=name)

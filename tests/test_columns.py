@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
@@ -260,3 +261,19 @@ def test_a_category_that_the_fit_did_not_see():
                 emix.score_samples(model, new)
     with pytest.raises(emix.ModelError, match="unknown categories"):
         Categorical(unknown="guess")
+
+
+def test_missing_categories_of_a_large_table_stay_missing_beside_other_columns(monkeypatch, tmp_path):
+    rng = np.random.default_rng(0)
+    n = 3_000
+    group = rng.random(n) < 0.4
+    city = np.where(rng.random(n) < np.where(group, 0.8, 0.3), "Rome", "Oslo").astype(object)
+    city[rng.random(n) < 0.2] = None
+    frame = pd.DataFrame({"size": rng.normal(size=n) + 3 * group, "city": city})
+    family = emix.Columns({"size": emix.Normal(), "city": emix.Categorical()})
+    how = {"random_state": 0, "n_init": 1, "stop": "iterations", "max_iter": 3}
+    want = emix.fit(emix.Mixture(family, 2), frame, **how)
+    frame.to_parquet(tmp_path / "rows.parquet")
+    monkeypatch.setattr("emix.data.encode.COMPACT_FROM", 1_000)
+    for data in (frame, emix.scan(tmp_path / "rows.parquet", memory_limit=0)):
+        assert emix.fit(emix.Mixture(family, 2), data, **how).log_likelihood == want.log_likelihood

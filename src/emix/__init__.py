@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         scan,
     )
     from emix.errors import (
+        ClusterError,
         ConvergenceWarning,
         DataError,
         DegenerateError,
@@ -127,7 +128,7 @@ _HOMES = {
     "emix.data.scan": "Scan",
     "emix.data.scan_readers": "scan",
     "emix.errors": (
-        "ConvergenceWarning DataError DegenerateError EmixError EmixWarning FileError FitError "
+        "ClusterError ConvergenceWarning DataError DegenerateError EmixError EmixWarning FileError FitError "
         "InvariantError ModelError "
     ),
     "emix.estimators": "GaussianMixture LatentClassAnalysis MixtureModel",
@@ -179,6 +180,7 @@ __all__ = [
     "CensoredExponential",
     "CensoredWeibull",
     "Chunk",
+    "ClusterError",
     "Columns",
     "ConjugatePrior",
     "ConvergenceWarning",

@@ -337,9 +337,17 @@ class DataError(EmixError, ValueError):
         )
 
     @classmethod
+    def failed_partition(cls, number: int, *, n_partitions: int, detail: str) -> Self:
+        return cls(
+            f"each partition of a Dask collection must be readable.\n"
+            f"  Partition {number} of {n_partitions} failed with {detail}\n"
+            f"  Correct what it is made from: `.partitions[{number}].compute()` shows the whole error."
+        )
+
+    @classmethod
     def needs_memory(cls, what: str) -> Self:
         return cls(
-            f"{what} needs all rows in memory.\n  Found a scan that is larger than its memory_limit.\n"
+            f"{what} needs all rows in memory.\n  Found a scan larger than its memory_limit, or a Dask collection.\n"
             f"  Raise it (emix.scan(..., memory_limit=...)), or take a sample of the rows."
         )
 
@@ -646,6 +654,40 @@ class FileError(EmixError, ValueError):
     @classmethod
     def no_extra(cls, *, package: str, extra: str) -> Self:
         return cls(f"this needs the package '{package}'.\n  It is not installed.\n  Run: pip install 'emix[{extra}]'")
+
+
+class ClusterError(EmixError, RuntimeError):
+    """A Dask cluster that does not answer, breaks down, or whose workers lack what a fit needs."""
+
+    @classmethod
+    def unreachable(cls, address: str, *, detail: str) -> Self:
+        return cls(
+            f"a Dask scheduler is required.\n  None answers at '{address}': {detail}\n"
+            f"  Start one (dask scheduler; dask worker tcp://...), correct the address, or use 'local'."
+        )
+
+    @classmethod
+    def workers(cls, *, worker: str, found: object, required: str) -> Self:
+        has = f"emix {found}" if isinstance(found, str) else f"no emix that can be imported ({found})"
+        return cls(
+            f"every worker of the cluster needs emix {required}.\n  The worker {worker} has {has}.\n"
+            f"  Install this version of emix on the workers, and start them again."
+        )
+
+    @classmethod
+    def no_file_on_worker(cls, path: Path) -> Self:
+        return cls(
+            f"the workers of the cluster read the files themselves.\n  One of them finds no '{path}'.\n"
+            f"  Put the files where all workers see them under the same path."
+        )
+
+    @classmethod
+    def lost(cls, *, detail: str) -> Self:
+        return cls(
+            f"the cluster could not finish a pass.\n  {detail}\n"
+            f"  Where workers were killed for their memory, give them more, or cut the data into more partitions; then "
+            f"repeat the call (checkpoint= goes on from the last pass)."
+        )
 
 
 class FitError(EmixError, RuntimeError):

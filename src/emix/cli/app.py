@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from emix.errors import EmixError, FitError
+from emix.errors import EmixError, FitError, ModelError
 
 app = typer.Typer(
     name="emix",
@@ -74,6 +74,13 @@ def _root(
 
 
 DataArgument = Annotated[Path, typer.Argument(help="CSV, TSV, Parquet, or text with one sequence of H and T per line.")]
+DataArguments = Annotated[
+    list[Path],
+    typer.Argument(
+        help="CSV, TSV, Parquet, or text with one sequence of H and T per line; or several files, a folder, or a glob "
+        "in quotes, of Parquet, Arrow or CSV files of any size, which are read as the rows stream by."
+    ),
+]
 ModelArgument = Annotated[Path, typer.Argument(help="A model file, as `emix fit --out` writes it.")]
 Components = Annotated[int, typer.Option("--components", "-k", help="Number of components.")]
 ComponentsToTry = Annotated[
@@ -132,7 +139,7 @@ Json = Annotated[bool, typer.Option("--json", help="One machine-readable documen
 @app.command(epilog='Example: **emix fit tosses.txt -k 2 --family "binomial(n_trials=10)" --out coins.json**')
 @_guarded
 def fit(
-    data: DataArgument,
+    data: DataArguments,
     components: ComponentsToTry = "2",
     family: FamilyOption = None,
     covariance: Covariance = None,
@@ -165,6 +172,17 @@ def fit(
     cross_validate: Annotated[
         int | None, typer.Option(help="Folds of a cross-validated log-likelihood for each candidate.")
     ] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(help="Keep the state of the fit in this file; the same command goes on from it after an end."),
+    ] = None,
+    dask: Annotated[
+        str | None,
+        typer.Option(
+            help="Let the workers of a Dask cluster read the files, and keep them: its scheduler's address, "
+            "`tcp://host:port`, or `local` for one worker process per core."
+        ),
+    ] = None,
     out: Out = None,
     report: Annotated[
         Path | None, typer.Option(help="Also write an HTML report: words, pictures, EM step by step.")
@@ -191,10 +209,13 @@ def fit(
     if choice.is_asked_for:
         from emix.cli import selection  # a third of a second that one fit need not wait for
 
+        for name, given in (("--dask", dask), ("--checkpoint", checkpoint)):
+            if given is not None:
+                raise ModelError.argument(name=name, requirement="a single candidate", found="several")
         options |= {"n_jobs": n_jobs, "with_intervals": intervals, "report_to": report}
         return selection.fit(request, choice, **options, out=out, as_json=json)
-    how = {"algorithm": algorithm, "n_blocks": n_blocks, "n_jobs": n_jobs}
-    options |= {"how": how, "with_intervals": intervals, "report_to": report}
+    how = {"algorithm": algorithm, "n_blocks": n_blocks, "n_jobs": n_jobs, "checkpoint": checkpoint}
+    options |= {"how": how, "dask": dask, "with_intervals": intervals, "report_to": report}
     return commands.fit(request, **options, out=out, as_json=json)
 
 
@@ -345,7 +366,7 @@ def explain(
     from emix.cli import commands
 
     request = commands.Request(
-        data,
+        [data],
         components,
         commands.one_family(family),
         covariance,

@@ -63,15 +63,16 @@ def build_model(
     *,
     noise: bool = False,
     constraints: Sequence[str] = (),
+    assumed_of: str = "of the columns",
 ) -> Mixture:
-    """The mixture that the options describe.
+    """The mixture that the options describe; `assumed_of` says what families are assumed from.
 
     Raises
     ------
     ModelError
         A family, parameter or number of components that cannot be.
     """
-    chosen = family_of(table, n_components, family, covariance)
+    chosen = family_of(table, n_components, family, covariance, assumed_of)
     fixed = frozenset(name.strip() for name in (fix or "").split(",") if name.strip())
     given: dict[str, Any] = dict(start) if isinstance(start, dict) else {}
     proportions = given.pop("mixing_proportions", None)
@@ -112,7 +113,13 @@ def without_identifiers(table: Table, family: str | None) -> Table:
     return table.without(*(one.column for one in found))
 
 
-def family_of(table: Table, n_components: int, family: str | None, covariance: str | None) -> Family:
+def family_of(
+    table: Table,
+    n_components: int,
+    family: str | None,
+    covariance: str | None,
+    assumed_of: str = "of the columns",
+) -> Family:
     """The family that `--family` and `--covariance` say, or that the columns look like.
 
     Raises
@@ -123,7 +130,7 @@ def family_of(table: Table, n_components: int, family: str | None, covariance: s
     if family is None and covariance is not None:
         return _with_covariance(table, n_components, covariance)
     if family is None or (table.is_tosses and family.strip() == "binomial"):
-        return _assumed(table, n_components, {})
+        return _assumed(table, n_components, {}, assumed_of)
     if is_by_column(family):
         given: dict[str | tuple[str, ...], Family] = {}
         for piece in _split(family):
@@ -131,7 +138,7 @@ def family_of(table: Table, n_components: int, family: str | None, covariance: s
             given[_columns(name.strip(), table)] = parse(text)
         if covariance is not None:
             given = _all_with(covariance, given)
-        return _assumed(table, n_components, given)
+        return _assumed(table, n_components, given, assumed_of)
     chosen = parse(family)
     return chosen if covariance is None else _all_with(covariance, {family: chosen})[family]
 
@@ -185,17 +192,17 @@ def _with_covariance(table: Table, n_components: int, covariance: str) -> Family
     return _assumed(table, n_components, {numbers if len(numbers) > 1 else numbers[0]: chosen})
 
 
-def _assumed(table: Table, n_components: int, given: dict[Any, Family]) -> Family:
+def _assumed(table: Table, n_components: int, given: dict[Any, Family], assumed_of: str = "of the columns") -> Family:
     """What the columns look like, said on stderr where it is more than one kind."""
     family, assumptions = assume(table, n_components, given=given)
-    _say("Assumed of the columns (--family COLUMN=FAMILY changes it):", assumptions)
+    _say(f"Assumed {assumed_of} (--family COLUMN=FAMILY changes it):", assumptions)
     return family
 
 
 def _say(title: str, assumptions: list[Assumption]) -> None:
     if assumptions:
         console = Console(stderr=True, soft_wrap=True)
-        console.print(title)
+        console.print(title, highlight=False)
         for one in assumptions:
             console.print(Text(f"  {one}"))
 

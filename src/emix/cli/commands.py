@@ -10,7 +10,7 @@ import math
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,12 @@ from emix.cli import report
 from emix.cli.arguments import build_model, is_by_column, parse_start, with_unknown_as_missing, without_identifiers
 from emix.cli.progress import Progress
 from emix.cli.wording import for_command_line
+from emix.data.dask_graph import cluster
+from emix.data.dask_scan import dask_scan
 from emix.data.knowledge import read_weights
+from emix.data.scan import Scan
+from emix.data.scan_files import is_many
+from emix.data.scan_readers import scan
 from emix.data.table import Table, read_table
 from emix.described import html_of, markdown_of
 from emix.errors import ConvergenceWarning, DataError, FileError, FitError, ModelError
@@ -39,6 +44,9 @@ if TYPE_CHECKING:
 
 FORMATS = ("text", "md", "json", "html")
 """In which `emix show` prints a model."""
+
+SAMPLE = 10_000
+"""Rows of files from which families are assumed."""
 
 
 def one_family(given: list[str] | None) -> str | None:
@@ -60,7 +68,7 @@ def one_family(given: list[str] | None) -> str | None:
 class Request:
     """What `fit` and `explain` have in common: a table, a model, what is known of the rows."""
 
-    path: Path
+    paths: list[Path]
     components: int
     family: str | None
     covariance: str | None
@@ -74,20 +82,53 @@ class Request:
     prior_rows: float = 0.0
     constraints: tuple[str, ...] = ()
 
+    @property
+    def is_many(self) -> bool:
+        """Whether the paths stand for files that are read as their rows stream by."""
+        return len(self.paths) > 1 or is_many(self.paths[0])
+
+    def scanned_rows(self) -> tuple[Scan, list[str], dict[str, Any]]:
+        """Rows that stay in their files, the columns of the model, and the names of those of labels and weights."""
+        rows = scan(self.paths)
+        aside = [name for name in (self.labels, self.weights) if name is not None]
+        names = [name for name in rows.names if name not in aside] if self.columns is None else self._chosen
+        rows = rows.select([*names, *(name for name in aside if name not in names)])
+        if not names:
+            raise DataError.no_columns_beside()
+        return rows, names, {"labels": self.labels, "sample_weight": self.weights}
+
+    def scanned(self) -> tuple[Mixture, Scan, dict[str, Any]]:
+        """The same as `read` for rows that stay in their files; families are assumed from a sample."""
+        rows, names, known = self.scanned_rows()
+        start = parse_start(self.start)
+        sample, assumed_of = Table((), ()), f"of a sample of {SAMPLE:,} rows"
+        if self.family is None or is_by_column(self.family):
+            sample = rows.select(names).head(SAMPLE)
+        own = (self.components, self.family, self.covariance, self.fix, start)
+        model = build_model(sample, *own, noise=self.noise, constraints=self.constraints, assumed_of=assumed_of)
+        model = replace(model, prior_rows=self.prior_rows) if self.prior_rows else model
+        start = None if isinstance(start, dict) else start
+        return model, rows, {**known, "start": start}
+
+    @property
+    def _chosen(self) -> list[str]:
+        """The columns that are asked for."""
+        names = [name.strip() for name in (self.columns or "").split(",")]
+        for name in names:
+            if names.count(name) > 1:
+                raise DataError.repeated_column(column=name)
+        return names
+
     def read_table(self) -> tuple[Table, dict[str, Any]]:
         """The columns of the model, and the arguments of `emix.fit` that come from other columns."""
-        table = read_table(self.path)
+        table = read_table(self.paths[0])
         aside = [name for name in (self.labels, self.weights) if name is not None]
         known = {
             "labels": None if self.labels is None else table.column(self.labels),
             "sample_weight": None if self.weights is None else table.column(self.weights),
         }
         if self.columns is not None:
-            names = [name.strip() for name in self.columns.split(",")]
-            for name in names:
-                if names.count(name) > 1:
-                    raise DataError.repeated_column(column=name)
-            table = table.select(names)
+            table = table.select(self._chosen)
         elif aside:
             if set(aside) >= set(table.names):
                 raise DataError.no_columns_beside()
@@ -116,6 +157,7 @@ def fit(
     max_iter: int,
     n_init: int,
     how: dict[str, Any],
+    dask: str | None,
     out: Path | None,
     report_to: Path | None,
     as_json: bool,
@@ -126,12 +168,22 @@ def fit(
         persistence.check_writable(out)
     if report_to is not None:
         report.check(report_to)
-    model, table, arguments = request.read()
-    with Progress() as progress, logged(), warnings.catch_warnings():
+    is_scan = request.is_many or dask is not None
+    model, rows, arguments = request.scanned() if is_scan else request.read()
+    for name, is_asked in (("--report", report_to is not None), ("--intervals", with_intervals)):
+        if is_asked and isinstance(rows, Scan) and (dask is not None or not rows.is_small):
+            raise DataError.needs_memory(name)
+    with ExitStack() as stack:
+        if dask is not None:
+            stack.enter_context(cluster(dask))
+            rows = dask_scan(rows)
+        progress = stack.enter_context(Progress())
+        stack.enter_context(logged())
+        stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore", ConvergenceWarning)  # said below, and by the exit code
         result = fitting.fit(
             model,
-            table,
+            rows,
             **arguments,
             stop=stop,
             tol=tol,
@@ -144,7 +196,7 @@ def fit(
     result.warnings[:] = map(for_command_line, result.warnings)
     if out is not None:
         result.save(out)
-    found = intervals_of(result, table, arguments) if with_intervals else None
+    found = intervals_of(result, rows, arguments) if with_intervals else None
     if as_json:
         more = {"intervals": None if found is None else intervals.intervals_document(found)} if with_intervals else {}
         print_json(result.to_dict() | more)
@@ -156,7 +208,7 @@ def fit(
         if out is not None:
             Console(stderr=True).print(f"Model written to {out}", highlight=False)
     if report_to is not None:
-        report.after_fit(result, table, report_to, arguments, uncertainty=found)
+        report.after_fit(result, rows, report_to, arguments, uncertainty=found)
     if not result.converged:
         say(f"{result.stop_reason.sentence.capitalize()}.")
     return 0 if result.converged else 1
@@ -172,7 +224,7 @@ def print_fit(result: FitResult) -> None:
         profile.print_profile(Console(), result.model)
 
 
-def intervals_of(result: FitResult, table: Table, arguments: dict[str, Any]) -> Uncertainty | None:
+def intervals_of(result: FitResult, table: Table | Scan, arguments: dict[str, Any]) -> Uncertainty | None:
     """Standard errors of a fit that ended well; else None, and the reason on stderr."""
     from emix.inference import standard_errors  # SciPy's distributions: half a second that others need not wait
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from emix import persistence
+from emix.data.scan import Scan
 from emix.data.table import Table, read_table
 from emix.errors import EmixError, FitError
 from emix.model import Mixture
@@ -34,7 +35,7 @@ def check(path: Path) -> None:
 
 def after_fit(
     result: FitResult,
-    table: Table,
+    table: Table | Scan,
     path: Path,
     known: dict[str, Any],
     *,
@@ -47,7 +48,12 @@ def after_fit(
 
 
 def _write(
-    result: FitResult | Mixture, table: Table, path: Path, *, uncertainty: Uncertainty | None = None, **options: Any
+    result: FitResult | Mixture,
+    table: Table | Scan,
+    path: Path,
+    *,
+    uncertainty: Uncertainty | None = None,
+    **options: Any,
 ) -> None:
     """With intervals and a diagnosis where the fit ended well; why there are none stands in the diagnosis, or here."""
     from emix.inference import diagnose, standard_errors

@@ -15,8 +15,9 @@ from emix.cli import commands, report
 from emix.cli.arguments import family_of
 from emix.cli.choice import OUTSIDE, Choice
 from emix.cli.progress import Bar
+from emix.data.scan import Scan
 from emix.data.table import Table
-from emix.errors import ModelError
+from emix.errors import DataError, ModelError
 from emix.families import STRUCTURES, Family, parse
 from emix.families.student_t import SCALE_STRUCTURES
 from emix.inference import Selection, select
@@ -54,13 +55,21 @@ def fit(
     if set(fixed) - {"mixing_proportions"}:
         requirement = "mixing_proportions alone where there are several candidates"
         raise ModelError.argument(name="--fix", requirement=requirement, found=request.fix)
-    table, known = request.read_table()
-    numbers = choice.numbers
+    numbers, known = choice.numbers, dict[str, Any]()
+    table: Table | Scan
+    if request.is_many:
+        table, names, known = request.scanned_rows()
+        if (with_intervals or report_to is not None) and not table.is_small:
+            raise DataError.needs_memory("--report" if report_to is not None else "--intervals")
+        some = table.select(names).head(commands.SAMPLE)
+    else:
+        table, known = request.read_table()
+        some = table
     with Bar() as bar:
         chosen = select(
             table,
             numbers,
-            families_of(table, max(numbers), choice, request),
+            families_of(some, max(numbers), choice, request),
             criterion=choice.criterion or "bic",
             cross_validate=choice.cross_validate,
             **known,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from emix.block import CHUNK_ROWS, Array, Chunk, Level, Schema, is_missing
+from emix.block import CHUNK_ROWS, Array, Chunk, Level, Schema, is_missing, readable
 from emix.data.encode import column_names, distinct_cells, encode, levels_of
 from emix.data.knowledge import checked_weights, read_labels
 from emix.data.preparation import window_rows
@@ -73,10 +73,11 @@ class Reading:
 
     def cells(self, table: Table) -> NDArray[Any]:
         """All rows of a table as numbers (B, d)."""
-        parts = [
-            encode(table.select(self.schema.names[group]), support, family=name, schema=_part(self.schema, group))[0]
-            for support, name, group in supports_of(self.family, self.schema)
-        ]
+        parts = []
+        for support, name, group in supports_of(self.family, self.schema):
+            own = table.select(self.schema.names[group])
+            x, _ = encode(own, support, family=name, schema=_part(self.schema, group))
+            parts.append(readable(x))  # small integers, whose negative codes are missing, do not go beside floats
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
     def weight_of(self, batch: Batch) -> Array:
@@ -128,7 +129,7 @@ class Reading:
             return None
         cells = table.column(self.labels)
         if self.label_codes is not None:
-            codes = [self.label_codes[None if cell is None else str(cell)] for cell in cells.tolist()]
+            codes = [self.label_codes[_label_of(cell)] for cell in cells.tolist()]
             return np.array(codes, dtype=np.intp)
         return read_labels(cells, n_components=self.n_components, n_rows=table.n_rows, table=table).labels
 
@@ -222,10 +223,14 @@ def read_as(
     weights: str | None,
     labels: str | None,
     component_names: tuple[str, ...] | None = None,
+    distinct: Distinct | None = None,
 ) -> Reading:
-    """Columns, levels of categories, and codes of named labels."""
+    """Columns, levels of categories, and codes of named labels; `distinct` finds these, by default in one pass here."""
+    for name in (weights, labels):
+        if name is not None and name not in scan.names:
+            raise DataError.unknown_column(column=name, available=scan.names)
     own = scan.without(*[name for name in (weights, labels) if name is not None])
-    first = next((batch.table for batch in own.batches()), None)
+    first = own.first()
     if first is None or first.n_rows == 0:
         raise DataError.no_rows(scan.where_it_is)
     known = None if family is None or family.binding is None else family.binding.schema
@@ -243,14 +248,14 @@ def read_as(
     levels: list[tuple[Level, ...] | None] = [None] * len(names) if known is None else list(known.levels)
     reading = Reading(scan, family, Schema(tuple(names), tuple(levels)), n_components, weights, labels)
     wanted = [name for name, open_ in zip(names, is_open, strict=True) if open_]
-    found = _distinct(reading, wanted, labels)
+    found = (distinct or distinct_values)(reading, wanted, labels)
     for j, open_ in enumerate(is_open):
         if open_:
             levels[j] = levels_of(found[names[j]], names[j])
     reading = replace(reading, schema=Schema(tuple(names), tuple(levels)))
     if labels is None or all(value is None or not isinstance(value, str) for value in found[labels]):
         return reading
-    given = np.array(sorted(str(v) for v in found[labels] if v not in (None, "")), dtype=object)
+    given = np.array(sorted({name for v in found[labels] if (name := _label_of(v))}), dtype=object)
     n, none = len(given), Table((), ())
     known_labels = read_labels(given, n_components=n_components, n_rows=n, table=none, names=component_names)
     codes: dict[Any, int] = {None: -1, "": -1}
@@ -258,7 +263,16 @@ def read_as(
     return replace(reading, label_codes=codes, component_names=known_labels.names)
 
 
-def _distinct(reading: Reading, columns: list[str], labels: str | None) -> dict[str, set[Any]]:
+def _label_of(cell: Any) -> str | None:
+    """The name in a cell of labels; where a batch has none at all, its cells are NaN."""
+    return None if cell is None or cell != cell else str(cell)
+
+
+Distinct = Callable[[Reading, list[str], str | None], dict[str, set[Any]]]
+"""Like `distinct_values`."""
+
+
+def distinct_values(reading: Reading, columns: list[str], labels: str | None) -> dict[str, set[Any]]:
     """The different cells of columns of categories, in rows of positive weight, and of the labels."""
     found: dict[str, set[Any]] = {name: set() for name in (*columns, *([labels] if labels is not None else []))}
     if not found:

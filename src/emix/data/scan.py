@@ -110,6 +110,10 @@ class Scan(ABC):
         columns = tuple(joined_cells([table.column(name) for table in tables]) for name in names)
         return Table(names, columns, place=self.where)
 
+    def first(self) -> Table | None:
+        """The first rows, as they come; None where there are none."""
+        return next((batch.table for batch in self.batches()), None)
+
     def head(self, n: int) -> Table:
         """About n rows, evenly spread over all where their number is known: for a first look."""
         step = max(1, (self.n_rows or 0) // n)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+PIECE_ROWS = 500_000
+"""Rows from which a file, or some row groups of one, are a part of their own."""
 READ_BYTES = 1 << 18
 """Of one column of a Parquet file that are read at a time."""
 
@@ -30,6 +33,10 @@ class FileScan(Scan):
     kind: str = "parquet"
     schema: Any = None
     rows_of_files: tuple[int, ...] | None = None
+    row_groups: tuple[int, ...] = ()
+    """Of the only file, where these are not all."""
+    first_row: int = 0
+    """Of these in the file."""
 
     @property
     def n_rows(self) -> int | None:
@@ -45,7 +52,7 @@ class FileScan(Scan):
         edges = np.cumsum(self.rows_of_files)
         i = int(np.searchsorted(edges, row, side="right"))
         inside = row - (int(edges[i - 1]) if i else 0)
-        return f"row {inside + 1} of '{self.files[min(i, len(self.files) - 1)].name}'"
+        return f"row {self.first_row + inside + 1} of '{self.files[min(i, len(self.files) - 1)].name}'"
 
     def fingerprint(self) -> list[Any]:
         found: list[Any] = [self.kind, [str(one) for one in self.schema]]
@@ -57,15 +64,39 @@ class FileScan(Scan):
     def batches(self, names: Sequence[str] | None = None) -> Iterator[Batch]:
         wanted = self.names if names is None else tuple(names)
         start = 0
+        read = partial(_parquet, groups=self.row_groups) if self.row_groups else READERS[self.kind]
         for i, path in enumerate(self.files):
             stat_of(path)
             first = start
-            for record in READERS[self.kind](path, wanted, self.schema):
+            for record in read(path, wanted, self.schema):
                 table = read_frame(record)
-                yield Batch(replace(table, place=_Place(path.name, start - first)), start)
+                yield Batch(replace(table, place=_Place(path.name, self.first_row + start - first)), start)
                 start += table.n_rows
             if self.rows_of_files is not None and start - first != self.rows_of_files[i]:
                 raise DataError.changed_file(path, before=self.rows_of_files[i], now=start - first)
+
+    def pieces(self) -> list[FileScan]:
+        """Parts to be read side by side: each file by itself, and of large Parquet files their row groups."""
+        found: list[FileScan] = []
+        for i, path in enumerate(self.files):
+            n_rows = None if self.rows_of_files is None else (self.rows_of_files[i],)
+            own = replace(self, files=(path,), rows_of_files=n_rows)
+            found += own._groups() if n_rows is not None and n_rows[0] > PIECE_ROWS else [own]
+        return found
+
+    def _groups(self) -> Iterator[FileScan]:
+        """Row groups that follow each other, until there are enough rows."""
+        import pyarrow.parquet as pq
+
+        with pq.ParquetFile(self.files[0], memory_map=True) as file:
+            sizes = [file.metadata.row_group(g).num_rows for g in range(file.num_row_groups)]
+        first, groups = 0, list[int]()
+        for g in range(len(sizes)):
+            groups.append(g)
+            n = sum(sizes[i] for i in groups)
+            if n >= PIECE_ROWS or g == len(sizes) - 1:
+                yield replace(self, row_groups=tuple(groups), rows_of_files=(n,), first_row=first)
+                first, groups = first + n, []
 
 
 @dataclass(frozen=True)
@@ -87,7 +118,7 @@ def stat_of(path: Path) -> Any:
         raise DataError.vanished_file(path) from error
 
 
-def _parquet(path: Path, names: Sequence[str], schema: Any) -> Iterator[pa.RecordBatch]:
+def _parquet(path: Path, names: Sequence[str], schema: Any, groups: Sequence[int] = ()) -> Iterator[pa.RecordBatch]:
     """Row groups in order, decoded batch by batch; of each column a little is read ahead, not the whole row group."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -96,12 +127,13 @@ def _parquet(path: Path, names: Sequence[str], schema: Any) -> Iterator[pa.Recor
     try:
         with pq.ParquetFile(path, pre_buffer=False, buffer_size=READ_BYTES) as file:
             check_same(path, file.schema_arrow, schema, names)
-            ends = np.cumsum([file.metadata.row_group(g).num_rows for g in range(file.num_row_groups)])
-            done = 0
-            for record in file.iter_batches(batch_size=ROWS, columns=list(names), use_threads=False):
+            wanted = list(groups) or list(range(file.num_row_groups))
+            ends = np.cumsum([file.metadata.row_group(g).num_rows for g in wanted])
+            group, done = wanted[0] if wanted else 0, 0
+            for record in file.iter_batches(ROWS, wanted, list(names), use_threads=False):
                 yield record.select(list(names))
                 done += record.num_rows
-                group = int(np.searchsorted(ends, done, side="right"))
+                group = wanted[min(int(np.searchsorted(ends, done, side="right")), len(wanted) - 1)]
     except (pa.ArrowException, OSError) as error:
         raise DataError.damaged_file(path, detail=f"In row group {group}: {_first_line(error)}") from error
 

@@ -62,6 +62,8 @@ class InMemorySource:
         Their weights.
     rows : ndarray of shape (n,) or None
         Their positions in the user's data, where some rows were left out.
+    n_source_rows : int
+        Of the whole that these rows are a part of; 0 where they are all. What pays is decided by it.
     """
 
     x: NDArray[Any]
@@ -75,6 +77,7 @@ class InMemorySource:
     n_jobs: int = 1
     family: Family | None = None
     where: Callable[[int], str] = field(default=lambda row: f"row {row}", repr=False)
+    n_source_rows: int = 0
 
     @property
     def n_rows(self) -> int:
@@ -176,16 +179,16 @@ class InMemorySource:
     @cached_property
     def chunks(self) -> tuple[Chunk, ...]:
         """The rows, cut; with what no parameter touches, where it is known for which family they are read."""
-        chunks, size = [], CHUNK_ROWS
+        chunks, size, n_all = [], CHUNK_ROWS, self.n_source_rows or self.n_rows
         if self.family is not None and self.family.support.needs_values:
             size = rows_per_chunk(self.n_rows, self.x.nbytes, 8 * self.n_components * (1 + self.family.n_sums))
         for start in range(0, self.n_rows, size):
             part = slice(start, start + size)
             known = {} if self.knowledge is None else self.knowledge.part(part)
-            chunks.append(Chunk(self.x[part], self.weight[part], start, self.n_rows, self.is_complete, **known))
+            chunks.append(Chunk(self.x[part], self.weight[part], start, n_all, self.is_complete, **known))
         if self.family is None:
             return tuple(chunks)
-        prepare = Preparation.of(self.family, self.summary, self.schema, self.n_rows, self.n_components)
+        prepare = Preparation.of(self.family, self.summary, self.schema, n_all, self.n_components)
         return tuple(map_in_order(prepare, chunks, self.n_jobs))
 
     def prepared_for(self, family: Family) -> Self:
@@ -414,7 +417,7 @@ def _read(table: Table, family: Family, weight: Array, n_jobs: int) -> tuple[NDA
     levels = tuple(one for _, schema, _ in found for one in schema.levels)
     x = np.empty((table.n_rows, len(names)))
     for (cells, _, _), group in zip(found, family.column_groups(Schema(names, levels)), strict=True):
-        x[:, group] = cells
+        x[:, group] = readable(cells)  # beside others: a missing category is NaN, not a negative code
     return x, Schema(names, levels), Summary.joined([summary for _, _, summary in found])
 
 

@@ -277,13 +277,10 @@ def make_stream(
     DataError
         Whatever is wrong with the data, named by file, row and column.
     """
-    for name in (weights, labels):
-        if name is not None and name not in scan.names:
-            raise DataError.unknown_column(column=name, available=scan.names)
     if family is not None and any(one.needs_values for one, _, _ in asked_of(family, scan.names)):
         raise DataError.needs_memory(f"the family '{family}'")
     reading = read_as(scan, family, n_components, weights, labels, names)
-    source = StreamedSource(reading, _nothing(len(reading.schema.names)), 0, n_jobs=n_jobs)
+    source = StreamedSource(reading, nothing(len(reading.schema.names)), 0, n_jobs=n_jobs)
     n_rows, n_unobserved, summary = _look(reading, n_jobs, n_expected=scan.n_rows)
     if n_rows == 0:
         raise DataError.no_rows("the data that count: all rows are without an observed cell or of weight 0")
@@ -304,10 +301,8 @@ def _is_large(n_rows: int, reading: Reading) -> bool:
 def _look(reading: Reading, n_jobs: int, *, n_expected: int | None) -> tuple[int, int, Summary]:
     """Rows that count, those without an observed cell, and the summary; every cell is checked."""
     d = len(reading.schema.names)
-    groups = supports_of(reading.family, reading.schema)
-    parts = [] if reading.family is None else parts_of(reading.family, reading.schema)
-    logs = [needs_logs(one) for one, _ in parts] or [False]
-    looks = [Look(group.stop - group.start, with_logs=log) for (_, _, group), log in zip(groups, logs, strict=True)]
+    places = places_of(reading)
+    looks = [Look(group.stop - group.start, with_logs=log) for group, log in places]
     n_unobserved = n_rows = 0
     # the rows that count are not known yet where their number is asked for: 0 leaves that unchecked
     is_large = n_expected is None or n_expected * d >= COMPILE_FROM
@@ -315,14 +310,7 @@ def _look(reading: Reading, n_jobs: int, *, n_expected: int | None) -> tuple[int
     def checked() -> Iterator[Batch]:
         nonlocal n_unobserved
         for batch in reading.scan.batches(reading.names):
-            x = reading.cells(batch.table)
-            for support, name, group in groups:
-                own = x[:, group]
-                seen = look_at(own, np.ones(len(own)), with_logs=False, is_large=is_large)
-                one = Look(own.shape[1], with_logs=False)
-                one.add(seen)
-                names = reading.schema.names[group]
-                check_cells(own, one.summary, support, family=name, table=batch.table.select(names), names=names)
+            check_batch(reading, batch, is_large=is_large)
             n_unobserved += reading.rows(batch)[1]
             yield batch
 
@@ -342,12 +330,29 @@ def _look(reading: Reading, n_jobs: int, *, n_expected: int | None) -> tuple[int
             for look, one in zip(looks, parts_found, strict=True):
                 look.add(one)
 
-    places = [(group, log) for (_, _, group), log in zip(groups, logs, strict=True)]
     on_the_way = replace(reading, scan=_Checked(reading.scan.names, checked))
     each_in_order(seen, cut(on_the_way, 0, is_complete=False, is_ordered=False), add, n_jobs)
     if n_rows == 0:
-        return 0, n_unobserved, _nothing(d)
+        return 0, n_unobserved, nothing(d)
     return n_rows, n_unobserved, Summary.joined([look.summary for look in looks])
+
+
+def places_of(reading: Reading) -> list[tuple[slice, bool]]:
+    """Where the columns of each family lie, and whether it asks for moments of their logarithms."""
+    if reading.family is None:
+        return [(slice(0, len(reading.schema.names)), False)]
+    return [(group, needs_logs(one)) for one, group in parts_of(reading.family, reading.schema)]
+
+
+def check_batch(reading: Reading, batch: Batch, *, is_large: bool) -> None:
+    """Raise for the first cell that its family cannot take."""
+    x = reading.cells(batch.table)
+    for support, name, group in supports_of(reading.family, reading.schema):
+        own = x[:, group]
+        one = Look(own.shape[1], with_logs=False)
+        one.add(look_at(own, np.ones(len(own)), with_logs=False, is_large=is_large))
+        names = reading.schema.names[group]
+        check_cells(own, one.summary, support, family=name, table=batch.table.select(names), names=names)
 
 
 @dataclass(frozen=True)
@@ -363,7 +368,7 @@ class _Checked(Scan):
         return []
 
 
-def _nothing(d: int) -> Summary:
+def nothing(d: int) -> Summary:
     """Of no rows."""
     none = np.zeros(d)
     return Summary(0.0, none, none, none, none, none, none, none, none, none)

@@ -79,6 +79,14 @@ class Look:
         self._logs = None if found.logs is None or not self._with_logs else _merged(self._logs, found.logs)
 
     @property
+    def found(self) -> Found:
+        """All chunks so far as if they were one: what another look takes in."""
+        assert self._cells is not None
+        n = len(self._low)
+        logs = None if self._logs is None else np.concatenate([np.stack(self._logs), np.zeros((5, n))])
+        return Found(self._total, np.stack([*self._cells, self._low, self._high, *self._counts]), logs)
+
+    @property
     def summary(self) -> Summary:
         """Of all chunks so far; there must be one."""
         assert self._cells is not None

@@ -58,10 +58,12 @@ def fit(
     ----------
     model : Mixture, or any object with `expect` and `maximize`
         A specification such as `Mixture(Poisson(), 2)`, or a model with parameters, which is then the start.
-    data : array-like, data frame (pandas, polars, pyarrow), dict of columns, list of toss sequences, path, or Scan
+    data : array-like, data frame (pandas, polars, pyarrow), dict of columns, list of toss sequences, path, Scan or Dask
         One row per draw. NaN, null and None are missing. Or a sparse matrix of SciPy, for `Bernoulli`, `Poisson` and
         `Multinomial`: what it does not store is 0. A folder, a glob or an `emix.scan(...)` may be larger than memory:
-        labels and weights are then columns of it.
+        labels and weights are then columns of it. So they are of a Dask data frame or array, whose partitions stay on
+        the workers of the current `distributed.Client`; without one this process's threads read them (`n_jobs` is not
+        asked), once up to 1 GiB of cells, and above at each pass.
     labels : array-like of shape (n,) or (n, K), optional
         Known components, as numbers 0..K-1 or names, -1 or missing where unknown; a list with a set of the allowed
         numbers or names for some rows; or q >= 0, which multiplies p(z = k) for each row. Or the name of

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from emix.block import Array
+from emix.data.dask_scan import DaskScan, dask_scan, is_dask
+from emix.data.dask_source import make_dask_source
 from emix.data.knowledge import Knowledge, read_labels, read_weights
 from emix.data.protocol import RowSource
 from emix.data.scan import Scan
@@ -64,23 +66,27 @@ class OpenRows:
     def source(self, model: Mixture, known: Knowledge | None, n_jobs: int) -> RowSource:
         """The rows that count, checked for a mixture."""
         K = model.latent_size
+        weights, labels = self.names
+        own: dict[str, Any] = {"weights": weights, "labels": labels, "names": model.component_names}
+        if isinstance(self.data, DaskScan):
+            return make_dask_source(self.data, model.family, n_components=K, **own)
         if isinstance(self.data, Scan):
-            weights, labels = self.names
-            own = {"n_components": K, "weights": weights, "labels": labels, "names": model.component_names}
-            return make_stream(self.data, model.family, n_jobs=n_jobs, **own)
+            return make_stream(self.data, model.family, n_components=K, n_jobs=n_jobs, **own)
         table = self.data
         read = make_source if table.sparse is None else make_sparse_source
         return read(table, model.family, n_components=K, knowledge=known, sample_weight=self.weight, n_jobs=n_jobs)
 
     def source_for_any(self, model: Any, n_jobs: int) -> RowSource:
         """The rows as numbers, for a user's own model."""
+        if isinstance(self.data, DaskScan):
+            return make_dask_source(self.data, None, n_components=1, weights=self.names[0])
         if isinstance(self.data, Scan):
             return make_stream(self.data, None, n_components=1, weights=self.names[0], n_jobs=n_jobs)
         return plain_source(model, self.data, self.weight)
 
 
 def open_data(data: Any, *, takes_sparse: bool = False) -> Table | Scan:
-    """A table in memory, or a scan where the rows are in many files, or more than a scan's `memory_limit`.
+    """A table in memory, or a scan where the rows are in many files, more than its `memory_limit`, or Dask's.
 
     Raises
     ------
@@ -89,6 +95,8 @@ def open_data(data: Any, *, takes_sparse: bool = False) -> Table | Scan:
     """
     if isinstance(data, str | Path) and is_many(data):
         data = scan(data)
+    elif is_dask(data):
+        data = dask_scan(data)
     if not isinstance(data, Scan):
         return read_table(data, takes_sparse=takes_sparse)
     return data.read() if data.is_small else data
