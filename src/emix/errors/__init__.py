@@ -1,0 +1,29 @@
+"""Every error and warning of emix, one factory per message.
+
+A message says what is required, what was found and where, and what to do.
+All errors derive from `EmixError`; those about data, models and files are also `ValueError`, those about a
+fit that failed are also `RuntimeError`, so that callers who know only the built-in classes still catch them.
+"""
+
+from emix.errors.base import CheckpointWarning, ConvergenceWarning, EmixError, EmixWarning, listed
+from emix.errors.data import DataError, ImpossibleRowError
+from emix.errors.files import ClusterError, FileError
+from emix.errors.fits import DegenerateError, FitError, InvariantError, RootNotFoundError
+from emix.errors.models import ModelError
+
+__all__ = [
+    "CheckpointWarning",
+    "ClusterError",
+    "ConvergenceWarning",
+    "DataError",
+    "DegenerateError",
+    "EmixError",
+    "EmixWarning",
+    "FileError",
+    "FitError",
+    "ImpossibleRowError",
+    "InvariantError",
+    "ModelError",
+    "RootNotFoundError",
+    "listed",
+]
