@@ -6,12 +6,14 @@ fit that failed are also `RuntimeError`, so that callers who know only the built
 """
 
 from emix.errors.base import CheckpointWarning, ConvergenceWarning, EmixError, EmixWarning, listed
-from emix.errors.data import DataError, ImpossibleRowError
+from emix.errors.data import DATE, DECIMAL_COMMA, DataError, ImpossibleRowError
 from emix.errors.files import ClusterError, FileError
 from emix.errors.fits import DegenerateError, FitError, InvariantError, RootNotFoundError
 from emix.errors.models import ModelError
 
 __all__ = [
+    "DATE",
+    "DECIMAL_COMMA",
     "CheckpointWarning",
     "ClusterError",
     "ConvergenceWarning",

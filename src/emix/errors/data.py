@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Self
 
 from emix.errors.base import EmixError, listed
+
+DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*")
+DATE = re.compile(r"\s*(\d{4}[-/]\d{1,2}[-/]\d{1,2}|\d{1,2}[./]\d{1,2}[./]\d{4})([T ].*)?")
+"""What a date looks like: 2024-05-31, 31.5.2024 or 5/31/2024."""
 
 
 class DataError(EmixError, ValueError):
