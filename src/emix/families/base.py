@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emix.block import Array, Schema, Summary, updated
-from emix.constraints import NO_CONSTRAINTS, Constraint, Constraints
+from emix.constraints import NO_CONSTRAINTS, Constraints
 from emix.errors import DegenerateError, ModelError
 from emix.families import constrained, entries
 from emix.families.constrainable import Constrainable
@@ -55,9 +55,6 @@ class Family(Constrainable):
     name: ClassVar[str]
     spaces: ClassVar[Mapping[str, Space]]
     """Parameter name -> the space one component's entries live in, in the order of the constructor."""
-
-    aliases: ClassVar[Mapping[str, tuple[str, int]]] = {}
-    """What constraints may speak of beside the parameters -> the parameter, and which power of it that is."""
 
     groups_by_pattern: ClassVar[bool] = False
     """Whether rows with missing cells are summed by the pattern of what is observed, from `moments`."""
@@ -156,30 +153,6 @@ class Family(Constrainable):
     def with_fixed(self, names: frozenset[str]) -> Self:
         """The same family with these parameters held fixed."""
         return replace(self, fixed=names)
-
-    def with_constraints(self, constraints: Sequence[Constraint], n_components: int) -> Self:
-        """The same family of so many components under these constraints; checked once it is bound.
-
-        Raises
-        ------
-        ModelError
-            One speaks of a parameter that is not there, or they are not possible.
-        """
-        held = {(one.kind, one.entries): one.held for one in self.constraints}
-        own = []
-        for one in constraints:
-            if one.parameter in self.aliases:
-                one = one.powered(*self.aliases[one.parameter])
-            own.append(replace(one, held=held.get((one.kind, one.entries), one.held)))
-        if own:
-            self._check_can_be_constrained()
-        entries.check_names(self, tuple(own))
-        family = updated(self, constraints=Constraints(tuple(own), n_components) if own else NO_CONSTRAINTS)
-        return family if self.binding is None else entries.settled(family)
-
-    def holding(self, other: Self) -> Self:
-        """With the values of what constraints hold 'fixed', where they are not known yet, from another's parameters."""
-        return entries.holding(self, other)
 
     def with_parameters(self, values: Mapping[str, Any]) -> Self:
         """The same family with these parameters; None for one that is to be estimated."""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from emix.block import Array
+from emix.block import Array, updated
+from emix.constraints import NO_CONSTRAINTS, Constraint, Constraints
 from emix.errors import ModelError
+from emix.families import entries
 from emix.families.priors.owner import PriorOwner
 
 
@@ -18,6 +21,7 @@ class Constrainable(PriorOwner):
     """Parent of `Family`."""
 
     name: ClassVar[str]
+    constraints: Constraints
     aliases: ClassVar[Mapping[str, tuple[str, int]]] = {}
     """What constraints may speak of beside the parameters -> the parameter, and which power of it that is."""
 
@@ -30,6 +34,30 @@ class Constrainable(PriorOwner):
     @abstractmethod
     def statistic_names(self) -> tuple[str, ...]:
         """What each row of `statistics` sums to, in words."""
+
+    def with_constraints(self, constraints: Sequence[Constraint], n_components: int) -> Self:
+        """The same family of so many components under these constraints; checked once it is bound.
+
+        Raises
+        ------
+        ModelError
+            One speaks of a parameter that is not there, or they are not possible.
+        """
+        held = {(one.kind, one.entries): one.held for one in self.constraints}
+        own = []
+        for one in constraints:
+            if one.parameter in self.aliases:
+                one = one.powered(*self.aliases[one.parameter])
+            own.append(replace(one, held=held.get((one.kind, one.entries), one.held)))
+        if own:
+            self._check_can_be_constrained()
+        entries.check_names(self, tuple(own))
+        family = updated(self, constraints=Constraints(tuple(own), n_components) if own else NO_CONSTRAINTS)
+        return family if self.binding is None else entries.settled(family)
+
+    def holding(self, other: Self) -> Self:
+        """With the values of what constraints hold 'fixed', where they are not known yet, from another's parameters."""
+        return entries.holding(self, other)
 
     def _check_can_be_constrained(self) -> None:
         """Raise a `ModelError` where the M-step maximizes more than coefficients times sums."""

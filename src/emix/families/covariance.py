@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from emix.block import Array
+from emix.families.declarations import Work
 from emix.families.patterns import diagonals, pairs
 from emix.families.structures import FactorAnalytic, Structure, structure
 from emix.spaces import Space
@@ -128,3 +130,15 @@ def in_units(covariance: Array, A: Array) -> Array:
 def symmetric(matrices: Array) -> Array:
     """(K, d, d) without what rounding has put apart."""
     return np.asarray((matrices + matrices.transpose(0, 2, 1)) / 2)
+
+
+def work_lines(
+    names: Sequence[str], mean: Array, covariance: Array, raw: Array, pairs: Iterable[tuple[int, int]], how: str
+) -> list[Work]:
+    """A worked M-step: means (K, d) and entries of covariances (K, d, d) from raw sums (K, D)."""
+    n, beside = raw[:, -1], f", {how}" if how else ""
+    lines = [Work("mean", mean[:, j], f"sum of {name} / rows", raw[:, j], n) for j, name in enumerate(names)]
+    for i, j in pairs:
+        text = f"sum of ({names[i]} - mean)({names[j]} - mean) / rows{beside}"
+        lines.append(Work("covariance", covariance[:, i, j], text))
+    return lines

@@ -32,6 +32,7 @@ from emix.families.covariance import (
     raw_sums,
     scatter_about,
     symmetric,
+    work_lines,
 )
 from emix.families.normal import finite_or_zero, normal_cdf, positive_or_one
 from emix.families.patterns import (
@@ -491,17 +492,11 @@ class MultivariateNormal(GaussianFamily):
         return raw_sums(expected, self._about(d)[0], self._factor(d), has_products=self._has_products)
 
     def _work(self, expected: Array) -> tuple[Work, ...]:
-        fitted, raw, c = self.maximize(expected), self.raw_statistics(expected), self.columns
-        n, d = raw[:, -1], len(c)
-        lines = []
-        if "mean" not in self.fixed:
-            lines = [Work("mean", fitted.mean[:, j], f"sum of {c[j]} / rows", raw[:, j], n) for j in range(d)]
-        if "covariance" not in self.fixed:
-            how = HOW.get(self._structure.name, f"then the nearest covariances of {self._structure.name}")
-            for i, j in self._pairs(d):
-                text = f"sum of ({c[i]} - mean)({c[j]} - mean) / rows{', ' + how if how else ''}"
-                lines.append(Work("covariance", fitted.covariance[:, i, j], text))
-        return tuple(lines)
+        fitted, raw = self.maximize(expected), self.raw_statistics(expected)
+        name = self._structure.name
+        how = HOW.get(name, f"then the nearest covariances of {name}")
+        lines = work_lines(self.columns, fitted.mean, fitted.covariance, raw, self._pairs(len(self.columns)), how)
+        return tuple(line for line in lines if line.parameter not in self.fixed)
 
     def boundary_noise(self) -> float:
         if not self.variance_floor and not isinstance(self._structure, FactorAnalytic):
