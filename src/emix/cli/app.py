@@ -174,7 +174,7 @@ def fit(
     ] = None,
     checkpoint: Annotated[
         Path | None,
-        typer.Option(help="Keep the state of the fit in this file; the same command goes on from it after an end."),
+        typer.Option(help="Keep the state of the fit in this file; the same command goes on from it if interrupted."),
     ] = None,
     dask: Annotated[
         str | None,

@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -24,6 +25,10 @@ FAN = 16
 """Parts that one task adds up."""
 WHICH = "emix:__version__"
 """What workers are asked for."""
+SMALL = 1 << 16
+"""Bytes up to which a value goes with each task: it saves two messages and the time in between."""
+REMEMBERED = 4
+"""Shared values that a process keeps made."""
 PATIENCE = "10s"
 """How long a scheduler may take to answer."""
 LOST = ("KilledWorker", "FutureCancelledError", "CancelledError", "CommClosedError", "SchedulerClosedError")
@@ -54,7 +59,7 @@ def check_workers() -> None:
     client = client_of()
     if client is None:
         return
-    required: str = pkgutil.resolve_name("emix:__version__")
+    required: str = pkgutil.resolve_name("emix:__version__")  # found by name on the workers, too: emix may lack there
     for worker, found in sorted(client.run(pkgutil.resolve_name, WHICH, on_error="return").items()):
         is_gone = isinstance(found, BaseException) and not isinstance(found, ImportError | AttributeError)
         if found != required and not is_gone:  # a worker that just died is Dask's to replace
@@ -93,7 +98,7 @@ def cluster(address: str) -> Iterator[Any]:
 
 
 def each(fn: Callable[..., Any], parts: Iterable[Any], *own: Sequence[Any], shared: Any = None) -> tuple[Any, ...]:
-    """Delayed fn(part, shared, own...) of each part; what is shared travels once, as a task that any worker can repeat.
+    """Delayed fn(part, shared, own...) of each part.
 
     Parameters
     ----------
@@ -147,14 +152,23 @@ def combined(
     return computed([Delayed(keys[0], graph)])[0]
 
 
-def _shared(value: Any) -> tuple[dict[str, Any], str]:
-    """A task that gives a value: other than data that a client sends, it is done again where its worker is lost."""
+def _shared(value: Any) -> tuple[dict[str, Any], Any]:
+    """What all tasks are given: a small value goes with each, a large one is a task that they depend on.
+
+    Either can be made again where a worker is lost, unlike data that a client sends.
+    """
     import cloudpickle
 
     name = f"emix-shared-{uuid4().hex}"
-    return {name: (partial(_Shared, cloudpickle.dumps(value)),)}, name
+    shared = _Shared(name, cloudpickle.dumps(value))
+    return ({}, shared) if len(shared.data) <= SMALL else ({name: (partial(_same, shared),)}, name)
 
 
+def _same(value: Any) -> Any:
+    return value
+
+
+@dataclass(frozen=True)
 class _Shared:
     """A value that all partitions are given, one object for all tasks of a process.
 
@@ -162,22 +176,26 @@ class _Shared:
     arrays lie in memory, would otherwise depend on the way that it took, and with it the last bit of a matrix product.
     """
 
-    def __init__(self, data: bytes) -> None:
-        self._data, self._lock, self._made = data, threading.Lock(), list[Any]()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _Shared, (self._data,)
+    name: str
+    data: bytes
 
     def __sizeof__(self) -> int:
-        return len(self._data)
+        """Bytes, for Dask."""
+        return len(self.data)
 
     @property
     def value(self) -> Any:
         """The value."""
-        with self._lock:
-            if not self._made:
-                self._made.append(pickle.loads(self._data))
-            return self._made[0]
+        with _making:
+            if self.name not in _made:
+                while len(_made) >= REMEMBERED:
+                    _made.pop(next(iter(_made)))
+                _made[self.name] = pickle.loads(self.data)
+            return _made[self.name]
+
+
+_making = threading.Lock()
+_made: dict[str, Any] = {}
 
 
 def _guarded(fn: Callable[..., Any], part: Any, shared: _Shared, *own: Any) -> Any:

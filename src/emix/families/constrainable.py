@@ -51,13 +51,17 @@ class Constrainable(PriorOwner):
             own.append(replace(one, held=held.get((one.kind, one.entries), one.held)))
         if own:
             self._check_can_be_constrained()
-        entries.check_names(self, tuple(own))
-        family = updated(self, constraints=Constraints(tuple(own), n_components) if own else NO_CONSTRAINTS)
-        return family if self.binding is None else entries.settled(family)
+        known: Any = self
+        entries.check_names(known, tuple(own))
+        family: Any = updated(self, constraints=Constraints(tuple(own), n_components) if own else NO_CONSTRAINTS)
+        settled: Self = family if self.binding is None else entries.settled(family)
+        return settled
 
-    def holding(self, other: Self) -> Self:
+    def holding(self, other: Any) -> Self:
         """With the values of what constraints hold 'fixed', where they are not known yet, from another's parameters."""
-        return entries.holding(self, other)
+        known: Any = self
+        held: Self = entries.holding(known, other)
+        return held
 
     def _check_can_be_constrained(self) -> None:
         """Raise a `ModelError` where the M-step maximizes more than coefficients times sums."""

@@ -142,3 +142,9 @@ def work_lines(
         text = f"sum of ({names[i]} - mean)({names[j]} - mean) / rows{beside}"
         lines.append(Work("covariance", covariance[:, i, j], text))
     return lines
+
+
+def pair_list(d: int, has_products: bool) -> list[tuple[int, int]]:
+    """The columns of each product among the statistics."""
+    i, j = pairs(d)[:2] if has_products else (np.arange(d), np.arange(d))
+    return list(zip(i.tolist(), j.tolist(), strict=True))

@@ -29,6 +29,7 @@ from emix.families.covariance import (
     MeanSpace,
     cholesky_pivots,
     in_units,
+    pair_list,
     raw_sums,
     scatter_about,
     symmetric,
@@ -177,7 +178,8 @@ class MultivariateNormal(GaussianFamily):
     @property
     def statistic_names(self) -> tuple[str, ...]:
         c, d = self.columns, len(self.columns)
-        products = (f"sum of {c[i]}^2" if i == j else f"sum of {c[i]} x {c[j]}" for i, j in self._pairs(d))
+        listed = pair_list(d, self._has_products)
+        products = (f"sum of {c[i]}^2" if i == j else f"sum of {c[i]} x {c[j]}" for i, j in listed)
         return (*(f"sum of {name}" for name in c), *products, "rows")
 
     def statistics(self, x: Array, *, is_complete: bool = False) -> Array:
@@ -200,11 +202,6 @@ class MultivariateNormal(GaussianFamily):
         if not is_complete:
             T[-1] = 1.0
         return T
-
-    def _pairs(self, d: int) -> list[tuple[int, int]]:
-        """The columns of each product among the statistics."""
-        i, j = pairs(d)[:2] if self._has_products else (np.arange(d), np.arange(d))
-        return list(zip(i.tolist(), j.tolist(), strict=True))
 
     def _with_zeros(self, x: Array) -> Array:
         """`statistics` in which a missing cell is 0."""
@@ -439,16 +436,13 @@ class MultivariateNormal(GaussianFamily):
         """Cholesky factors; raise if a conditional variance (a pivot squared) is nearly none of its column's."""
         try:
             L: Array = np.asarray(np.linalg.cholesky(C), dtype=np.float64)
-            is_sound = bool((diagonals(L) ** 2 > self._least_pivot).all())
         except np.linalg.LinAlgError:
-            is_sound = False
-        if is_sound:
+            L = np.zeros_like(C)
+        if (diagonals(L) ** 2 > self._least_pivot).all():
             return L
-        for k, matrix in enumerate(C, start=first):
-            pivots = cholesky_pivots(matrix)
-            if not (pivots > self._least_pivot).all():
-                j = int(np.argmax(~(pivots > self._least_pivot)))
-                raise self._collapse(k, j, float(pivots[j]), count)
+        pivots = np.stack([cholesky_pivots(matrix) for matrix in C])
+        for k, j in np.argwhere(~(pivots > self._least_pivot)):
+            raise self._collapse(first + int(k), int(j), float(pivots[k, j]), count)
         raise self._least_of(C, count)
 
     def _least_of(self, C: Array, count: Array) -> DegenerateError:
@@ -495,7 +489,9 @@ class MultivariateNormal(GaussianFamily):
         fitted, raw = self.maximize(expected), self.raw_statistics(expected)
         name = self._structure.name
         how = HOW.get(name, f"then the nearest covariances of {name}")
-        lines = work_lines(self.columns, fitted.mean, fitted.covariance, raw, self._pairs(len(self.columns)), how)
+        lines = work_lines(
+            self.columns, fitted.mean, fitted.covariance, raw, pair_list(len(self.columns), self._has_products), how
+        )
         return tuple(line for line in lines if line.parameter not in self.fixed)
 
     def boundary_noise(self) -> float:
