@@ -133,9 +133,10 @@ def symmetric(matrices: Array) -> Array:
 
 
 def work_lines(
-    names: Sequence[str], mean: Array, covariance: Array, raw: Array, pairs: Iterable[tuple[int, int]], how: str
+    names: Sequence[str], mean: Array, covariance: Array, raw: Array, pairs: Iterable[tuple[int, int]], structure: str
 ) -> list[Work]:
     """A worked M-step: means (K, d) and entries of covariances (K, d, d) from raw sums (K, D)."""
+    how = HOW.get(structure, f"then the nearest covariances of {structure}")
     n, beside = raw[:, -1], f", {how}" if how else ""
     lines = [Work("mean", mean[:, j], f"sum of {name} / rows", raw[:, j], n) for j, name in enumerate(names)]
     for i, j in pairs:

@@ -24,7 +24,6 @@ from emix.errors import DataError, DegenerateError, ModelError, RootNotFoundErro
 from emix.families.base import RESOLUTION, VARIANCE_FLOOR, Binding, Family, Parameter, Support, Work, share
 from emix.families.constrained_means import APART, GaussianFamily, constrained_gaussian
 from emix.families.covariance import (
-    HOW,
     CovarianceSpace,
     MeanSpace,
     cholesky_pivots,
@@ -487,11 +486,8 @@ class MultivariateNormal(GaussianFamily):
 
     def _work(self, expected: Array) -> tuple[Work, ...]:
         fitted, raw = self.maximize(expected), self.raw_statistics(expected)
-        name = self._structure.name
-        how = HOW.get(name, f"then the nearest covariances of {name}")
-        lines = work_lines(
-            self.columns, fitted.mean, fitted.covariance, raw, pair_list(len(self.columns), self._has_products), how
-        )
+        listed, name = pair_list(len(self.columns), self._has_products), self._structure.name
+        lines = work_lines(self.columns, fitted.mean, fitted.covariance, raw, listed, name)
         return tuple(line for line in lines if line.parameter not in self.fixed)
 
     def boundary_noise(self) -> float:
