@@ -107,7 +107,8 @@ class Rows:
         sample: RowSource = source
         if draws:
             sample = self._once(("sample", key, seed), lambda: source.sample(SAMPLE_ROWS, seed))
-        sample = source if sample.n_rows == source.n_rows else sample.for_components(K)
+        is_all = sample.n_rows == source.n_rows and not source.is_streamed
+        sample = source if is_all else sample.for_components(K)
 
         def seeding() -> Seeding:
             assert isinstance(sample, InMemorySource)
