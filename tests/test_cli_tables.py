@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import emix
@@ -163,3 +164,26 @@ def test_explain_says_which_rows_a_column_is_divided_by(run, file):
     assert "mean = sum of a / rows\n" in whole
     assert "A missing cell counts" not in said + whole
     assert "A missing cell counts with what" in run("explain", holed, "-k", 1, "--seed", 0).stdout
+
+
+def test_folders_are_predicted_and_scored_batch_by_batch(tmp_path, monkeypatch):
+    from typer.testing import CliRunner
+
+    from emix.cli.app import app
+
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"x": np.r_[rng.normal(size=50), 5 + rng.normal(size=50)], "w": rng.integers(0, 3, 100)})
+    (tmp_path / "rows").mkdir()
+    for i in range(4):
+        frame[i * 25 : (i + 1) * 25].to_parquet(f"rows/{i}.parquet")
+    frame.to_csv("rows.csv", index=False)
+
+    def run(*arguments):
+        done = CliRunner().invoke(app, [*arguments])
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    run("fit", "rows", "--columns", "x", "--seed", "0", "--n-init", "2", "--out", "m.json")
+    assert run("predict", "m.json", "rows/*.parquet") == run("predict", "m.json", "rows.csv")
+    assert run("score", "m.json", "rows", "--weights", "w") == run("score", "m.json", "rows.csv", "--weights", "w")

@@ -74,6 +74,13 @@ def _root(
 
 
 DataArgument = Annotated[Path, typer.Argument(help="CSV, TSV, Parquet, or text with one sequence of H and T per line.")]
+ScoredArgument = Annotated[
+    Path,
+    typer.Argument(
+        help="CSV, TSV, Parquet, or text with one sequence of H and T per line; or a folder, or a glob in quotes, of "
+        "Parquet, Arrow or CSV files."
+    ),
+]
 DataArguments = Annotated[
     list[Path],
     typer.Argument(
@@ -242,7 +249,7 @@ def intervals(
 @_guarded
 def predict(
     model: ModelArgument,
-    data: DataArgument,
+    data: ScoredArgument,
     unknown_missing: UnknownMissing = False,
     out: Out = None,
     json: Json = False,
@@ -257,7 +264,7 @@ def predict(
 @_guarded
 def score(
     model: ModelArgument,
-    data: DataArgument,
+    data: ScoredArgument,
     weights: Weights = None,
     unknown_missing: UnknownMissing = False,
     json: Json = False,

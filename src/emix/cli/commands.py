@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from rich.console import Console
 
 from emix import fitting, persistence
@@ -24,7 +25,7 @@ from emix.cli.progress import Progress
 from emix.cli.wording import for_command_line
 from emix.data.dask_graph import cluster
 from emix.data.dask_scan import dask_scan
-from emix.data.knowledge import read_weights
+from emix.data.knowledge import checked_weights
 from emix.data.scan import Scan
 from emix.data.scan_files import is_many
 from emix.data.scan_readers import scan
@@ -285,27 +286,41 @@ def predict(model_path: Path, data: Path, *, out: Path | None, as_json: bool, un
     if out is not None:
         persistence.check_writable(out)
     model = with_unknown_as_missing(persistence.load(model_path), is_asked=unknown)
-    resp = fitting.responsibilities(model, read_table(data))
-    labels = resp.argmax(axis=1)
+    parts = (fitting.responsibilities(model, table) for table in _tables(data))
     names = model.component_names
     if as_json:
-        print_json({"component": labels.tolist(), "responsibilities": resp.tolist(), "component_names": names})
+        resp = np.concatenate(list(parts))
+        labels = resp.argmax(axis=1).tolist()
+        print_json({"component": labels, "responsibilities": resp.tolist(), "component_names": names})
         return 0
-    head = ["component", *(["name"] if names else []), *(f"responsibility_{k}" for k in range(resp.shape[1]))]
-    rows = ([k, *([names[k]] if names else []), *row] for k, row in zip(labels.tolist(), resp.tolist(), strict=True))
-    write_csv(out, head, rows)
+    head = ["component", *(["name"] if names else []), *(f"responsibility_{k}" for k in range(model.latent_size))]
+    rows = (row for resp in parts for row in zip(resp.argmax(axis=1).tolist(), resp.tolist(), strict=True))
+    write_csv(out, head, ([k, *([names[k]] if names else []), *row] for k, row in rows))
     return 0
+
+
+def _tables(path: Path) -> Iterator[Table]:
+    """The rows of a file; of a folder or glob batch by batch."""
+    if not is_many(path):
+        yield read_table(path)
+        return
+    for batch in scan(path).batches():
+        yield batch.table
 
 
 def score(model_path: Path, data: Path, *, weights: str | None, as_json: bool, unknown: bool = False) -> int:
     """Log-likelihood, total and per row."""
     model = with_unknown_as_missing(persistence.load(model_path), is_asked=unknown)
-    table = read_table(data)
-    weight = None if weights is None else read_weights(table.column(weights), n_rows=table.n_rows, table=table)
-    scores = fitting.score_samples(model, table)
-    total_weight = float(len(scores) if weight is None else weight.sum())
-    total = float(scores.sum() if weight is None else weight[weight > 0] @ scores[weight > 0])
-    impossible = int((scores == -math.inf).sum())
+    total = total_weight = 0.0
+    impossible = 0
+    for table in _tables(data):
+        weight = np.ones(table.n_rows) if weights is None else checked_weights(table.column(weights), table)
+        scores = fitting.score_samples(model, table)
+        total_weight += float(weight.sum())
+        total += float(weight[weight > 0] @ scores[weight > 0])
+        impossible += int((scores == -math.inf).sum())
+    if total_weight == 0:
+        raise DataError.weights_all_zero()
     found = {
         "log_likelihood": total if math.isfinite(total) else None,
         "mean_log_likelihood": total / total_weight if math.isfinite(total) else None,
