@@ -55,7 +55,7 @@ def prepared(data: Any) -> tuple[DaskSource, Any]:
     """Rows that are read, and a model whose passes are compiled, on all workers."""
     kind = emix.Mixture(emix.MultivariateNormal(), K)
     model = emix.fit(kind, part(0, 5_000), n_init=1, max_iter=2, stop="iterations", random_state=0).model
-    source = open_rows(data).source(kind, 1)
+    source = open_rows(data).source(kind, None, 1)
     assert isinstance(source, DaskSource)
     source = source.prepared_for(model.family)
     for _ in range(2):

@@ -234,7 +234,7 @@ class InMemorySource:
 
     def n_distinct(self, enough: int) -> int:
         """Number of distinct rows, counted no further than `enough`."""
-        some = hash_rows(as_cells(self.x[: 64 * enough + 1024]))
+        some = hash_rows(self.x[: 64 * enough + 1024])
         found = len(np.unique(some))
         return found if found >= enough or len(some) == self.n_rows else len(np.unique(self.row_hash))
 
