@@ -46,7 +46,7 @@ def frame(n_partitions: int, n: int) -> Any:
 @contextmanager
 def workers(n: int) -> Iterator[distributed.Client]:
     """A local cluster of single-threaded processes."""
-    own = {"n_workers": n, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
+    own = {"n_workers": n, "threads_per_worker": 1, "processes": True, "dashboard_address": ":0"}
     with distributed.LocalCluster(**own) as cluster, distributed.Client(cluster) as client:
         yield client
 
