@@ -119,6 +119,7 @@ if TYPE_CHECKING:
     from emix.results import (
         FitResult,
         StopReason,
+        load_result,
     )
 
 __version__ = "0.1.0"
@@ -148,7 +149,7 @@ _HOMES = {
     "emix.model": "Mixture",
     "emix.persistence": "load save",
     "emix.report.html": "write_report",
-    "emix.results": "FitResult StopReason",
+    "emix.results": "FitResult StopReason load_result",
 }
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
 
@@ -241,6 +242,7 @@ __all__ = [
     "interval_probability",
     "likelihood_ratio_test",
     "load",
+    "load_result",
     "marginal",
     "merge_components",
     "plot",

@@ -174,6 +174,8 @@ def fit(
     for name, is_asked in (("--report", report_to is not None), ("--intervals", with_intervals)):
         if is_asked and isinstance(rows, Scan) and (dask is not None or not rows.is_small):
             raise DataError.needs_memory(name)
+        if is_asked and isinstance(rows, Scan):
+            rows, arguments = in_memory(rows, arguments)
     with ExitStack() as stack:
         if dask is not None:
             stack.enter_context(cluster(dask))
@@ -213,6 +215,13 @@ def fit(
     if not result.converged:
         say(f"{result.stop_reason.sentence.capitalize()}.")
     return 0 if result.converged else 1
+
+
+def in_memory(rows: Scan, known: dict[str, Any]) -> tuple[Table, dict[str, Any]]:
+    """A small scan as a table, and its labels and weights as columns."""
+    table = rows.read()
+    names = {name: known[name] for name in ("labels", "sample_weight") if known[name] is not None}
+    return table.without(*names.values()), {**known, **{name: table.column(one) for name, one in names.items()}}
 
 
 def print_fit(result: FitResult) -> None:

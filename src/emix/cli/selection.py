@@ -62,6 +62,8 @@ def fit(
         if (with_intervals or report_to is not None) and not table.is_small:
             raise DataError.needs_memory("--report" if report_to is not None else "--intervals")
         some = table.select(names).head(commands.SAMPLE)
+        if with_intervals or report_to is not None:
+            table, known = commands.in_memory(table, known)
     else:
         table, known = request.read_table()
         some = table

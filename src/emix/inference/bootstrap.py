@@ -118,6 +118,12 @@ class Bootstrap:
         """Of the estimates, like `mean[0, waiting]`."""
         return tuple(one.name for one in self.estimates)
 
+    def __str__(self) -> str:
+        """A line, and one for each estimate."""
+        head = f"{self.n_replicates} {self.kind} replicates, {self.n_failed} failed; {100 * self.level:g} % intervals"
+        lines = [f"{one.name}: {one.value:.6g} ({one.lower} to {one.upper})" for one in self.estimates]
+        return "\n".join([head, *lines])
+
     def _repr_html_(self) -> str:
         """For notebooks."""
         return estimates_html(self.estimates, f"{100 * self.level:g} % intervals, {self.n_replicates} replicates")
