@@ -67,6 +67,8 @@ class Problem:
             step = _newton(gradient, H, is_free)
             gain = -float(gradient @ step) / 2 + float((is_sinking * slopes).sum())
             is_last = gain <= TOLERANCE * d
+            if is_last:
+                step = _newton(gradient, H, is_free, raised=False)
             if is_last and (downhill := _downhill(H, is_free)) is not None:
                 step, is_last = downhill, False
             allowed = value + float(rounding(x).max())
@@ -89,19 +91,20 @@ class Problem:
     def _whitened(self, L: Array, x: Array) -> tuple[Array, Array, Array, Array, Array]:
         """In columns of unit uniqueness, B B' = S: P, P B, P Z, Z' P B, and log |I + Z' Z|; all (K, ...).
 
-        Through an orthogonal basis of Z over I, since a uniqueness at its bound makes Z about 1e4 and S about 1e8: the
-        criterion keeps twelve digits this way, and eight if P is first inverted and then multiplied with S.
+        Through orthogonal bases of Z over I and of its complement, whose first rows N have N N' = P, since a uniqueness
+        at its bound makes Z about 1e4 and S about 1e8: criterion and slopes keep twelve digits this way, and eight if P
+        is inverted, or taken as what the basis leaves of I.
         """
         d, q = L.shape
         scale = np.exp(-x / 2)
         stacked = np.concatenate([scale[:, :, None] * L, np.broadcast_to(np.eye(q), (len(x), q, q))], axis=1)
-        basis, R = np.linalg.qr(stacked)
-        basis = basis[:, :d]
+        Q, R = np.linalg.qr(stacked, mode="complete")
+        basis, N, R = Q[:, :d, :q], Q[:, :d, q:], R[:, :q]
         B = scale[:, :, None] * self.half
-        P = np.eye(d) - basis @ basis.transpose(0, 2, 1)
         inside = basis.transpose(0, 2, 1) @ B
         PZ = np.linalg.solve(R, basis.transpose(0, 2, 1)).transpose(0, 2, 1)
-        return P, B - basis @ inside, PZ, np.linalg.solve(R, inside), 2 * np.log(np.abs(diagonals(R))).sum(axis=1)
+        P, PB = N @ N.transpose(0, 2, 1), N @ (N.transpose(0, 2, 1) @ B)
+        return P, PB, PZ, np.linalg.solve(R, inside), 2 * np.log(np.abs(diagonals(R))).sum(axis=1)
 
     def value(self, L: Array, x: Array) -> float:
         """The criterion, per row."""
@@ -157,15 +160,16 @@ def _held_against_rotation(gradient: Array, H: Array, L: Array) -> tuple[Array, 
     return gradient - N @ (N.T @ gradient), across - (across @ N) @ N.T + N @ N.T
 
 
-def _newton(gradient: Array, H: Array, is_free: NDArray[np.bool_]) -> Array:
+def _newton(gradient: Array, H: Array, is_free: NDArray[np.bool_], *, raised: bool = True) -> Array:
     """A descent step (p,); 0 where not free.
 
     The curvature is raised by the size of the gradient, which keeps convergence fast beside its null space (Li,
-    Fukushima, Qi & Yamashita 2004); where it is negative it enters by its size.
+    Fukushima, Qi & Yamashita 2004), but not for the last step, whose error it would be; where it is negative it enters
+    by its size.
     """
     free = np.flatnonzero(is_free)
     inner, slope = H[np.ix_(free, free)], gradient[free]
-    least = 1e-11 + 0.01 * min(1.0, float(np.abs(slope).max()))
+    least = 1e-11 + 0.01 * raised * min(1.0, float(np.abs(slope).max()))
     step = np.zeros(len(gradient))
     try:
         step[free] = -cho_solve(cho_factor(inner + least * np.eye(len(free)), lower=True), slope)
