@@ -162,7 +162,8 @@ def test_what_is_assumed_of_a_table_and_why():
         "wide": rng.negative_binomial(1, 0.1, 300).clip(0, 100).astype(float),
         "gamma": rng.gamma(0.2, 2.0, 300) + 1e-12,
     }
-    family, assumed = assume(read_table(table), 2, given={"height": Gamma()})
+    whole = assume(read_table(table), given={"height": Gamma()})
+    family, assumed = whole.family(2), whole.assumptions(2)
     found = {one.column: one.family and one.family.name for one in assumed}
     assert found == {
         "age": "normal",

@@ -69,7 +69,8 @@ def parameter_lines(family: Family, names: tuple[str, ...] = ()) -> list[tuple[s
         for part in family.parts:
             is_single = len(part.names) == 1  # whose parameters do not name their column
             for name, values in parameter_lines(part.family, part.names):
-                lines.append((name if part.label in name or not is_single else f"{name} of {part.label}", values))
+                is_named = not is_single or name.startswith(f"p({part.label} = ") or name.endswith(f" of {part.label}")
+                lines.append((name if is_named else f"{name} of {part.label}", values))
         return lines
     if family.binding is not None:
         names = family.columns

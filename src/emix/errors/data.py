@@ -67,6 +67,22 @@ class DataError(EmixError, ValueError):
         )
 
     @classmethod
+    def kind_changes(
+        cls, *, column: str, kinds: tuple[str, str], found: tuple[object, object], where: tuple[str, str]
+    ) -> Self:
+        return cls(
+            f"a column holds numbers or text throughout.\n"
+            f"  Column '{column}' changes from {kinds[0]} to {kinds[1]}: {str(found[0])!r} in {where[0]}, "
+            f"{str(found[1])!r} in {where[1]}.\n"
+            f"  Correct the rows from there on, leave the column out, or use the family 'categorical'."
+        )
+
+    @classmethod
+    def no_telling_columns(cls, left_out: Sequence[str]) -> Self:
+        lines = "".join(f"\n    {one}" for one in left_out[:24])
+        return cls(f"at least one column that tells rows apart is required.\n  Found:{lines}\n  Choose the columns.")
+
+    @classmethod
     def not_plain_numbers(cls, *, column: str, kind: str) -> Self:
         return cls(
             f"Complex data not supported, nor dates or other objects: numbers, text or true/false are required.\n"
