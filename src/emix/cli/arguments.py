@@ -161,7 +161,9 @@ def family_of(sample: Sample, n_components: int, family: str | None, covariance:
         given: dict[str | tuple[str, ...], Family] = {}
         for piece in _split(family):
             name, _, text = piece.partition("=")
-            given[_columns(name.strip(), table)] = parse(text)
+            key = _columns(name.strip(), table)
+            given[key] = parse(text)
+            _check_event(key, given[key])
         if covariance is not None:
             given = _all_with(covariance, given)
         return assumed(sample, [n_components], given)(n_components)
@@ -187,6 +189,14 @@ def _columns(text: str, table: Table) -> str | tuple[str, ...]:
         return text
     names = tuple(name.strip() for name in text[1:-1].split(",") if name.strip())
     return names if len(names) > 1 else names[0] if names else text
+
+
+def _check_event(key: str | tuple[str, ...], family: Family) -> None:
+    """Raise where a family of durations lacks its column of events, and say how both are named."""
+    names, event = (key,) if isinstance(key, str) else key, family.support.event_column
+    if event is not None and event not in names:
+        remedy = f'--family "({",".join(names)},{event})={family}"'.replace("'", "")
+        raise ModelError.lacks_event(family=family.name, column=event, found=names, remedy=remedy)
 
 
 def _all_with(covariance: str, given: dict[Any, Family]) -> dict[Any, Family]:

@@ -218,7 +218,7 @@ def fit(
         more = {"intervals": None if found is None else intervals.intervals_document(found)} if with_intervals else {}
         print_json(result.to_dict() | more)
     else:
-        print_fit(result)
+        print_fit(result, is_weighted=request.weights is not None)
         if found is not None:
             Console().print()
             intervals.print_intervals(Console(), result.model, found)
@@ -238,11 +238,13 @@ def in_memory(rows: Scan, known: dict[str, Any]) -> tuple[Table, dict[str, Any]]
     return table.without(*names.values()), {**known, **{name: table.column(one) for name, one in names.items()}}
 
 
-def print_fit(result: FitResult) -> None:
+def print_fit(result: FitResult, *, is_weighted: bool) -> None:
     """The fitted model, as tables on stdout."""
     names = result.model.family.columns
     columns = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
-    text.print_result(Console(), result, f"{result.model}; {result.total_weight:g} rows of {columns}")
+    total = f"{result.total_weight:.10g}"
+    rows = f"rows of {columns}, of total weight {total}" if is_weighted else f"{total} rows of {columns}"
+    text.print_result(Console(), result, f"{result.model}; {rows}")
     profile.print_profile(Console(), result.model)
 
 
@@ -351,8 +353,9 @@ def score(model_path: Path, data: Path, *, weights: str | None, as_json: bool, u
     if as_json:
         print_json(found)
     else:
+        what = "rows" if weights is None else "total weight"
         print(
-            f"log-likelihood  {total:.6f}\nper row         {total / total_weight:.6f}\nrows            {total_weight:g}"
+            f"log-likelihood  {total:.6f}\nper row         {total / total_weight:.6f}\n{what:14}  {total_weight:.10g}"
         )
     if impossible:
         say(f"{impossible} rows are impossible under every component: the log-likelihood is -inf.")

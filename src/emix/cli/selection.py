@@ -97,7 +97,7 @@ def fit(
         print_selection(Console(), chosen)
         if is_chosen:
             Console().print()
-            commands.print_fit(chosen.result)
+            commands.print_fit(chosen.result, is_weighted=request.weights is not None)
         if found is not None:
             Console().print()
             intervals.print_intervals(Console(), chosen.result.model, found)

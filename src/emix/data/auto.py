@@ -146,6 +146,10 @@ def _shared(table: Table, given: Mapping[Any, Family]) -> dict[str, Any]:
             if name in shared:
                 raise DataError.repeated_column(column=name)
             shared[name] = key
+    for key, family in given.items():
+        beside = family.support.bound_column  # read beside the family's own, and no column by itself
+        if beside is not None and beside in table.names:
+            shared.setdefault(beside, key)
     return shared
 
 
@@ -158,7 +162,7 @@ def _by_column(
         if key in chosen:
             continue
         if name in shared:
-            label = name if key == name else f"({', '.join(key)})"
+            label = key if isinstance(key, str) else f"({', '.join(key)})"
             one = Assumption(label, given[key], "as asked for")
         else:
             one = of_column(table, name, **how)

@@ -97,8 +97,7 @@ def _identifier(name: str, x: NDArray[np.float64], step: int, *, is_complete: bo
         return None
     low, high = float(x.min()), float(x.max())
     if is_complete and (np.diff(x) == step).all():
-        every = "each number" if step == 1 else f"every {step:,}th number"
-        return f"{every} from {x[0]:.15g} to {x[-1]:.15g} in turn"
+        return f"each number from {x[0]:.15g} {f'to {x[-1]:.15g}' if step == 1 else 'on'} in turn"
     size = high - low + 1
     is_named = NAMED.fullmatch(name) is not None
     if size < n or (n * (n - 1) / 2 < REPEATS * size and size > n and not is_named) or len(np.unique(x)) < n:

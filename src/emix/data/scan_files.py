@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -174,9 +175,29 @@ def _csv(path: Path, names: Sequence[str], schema: Any) -> Iterator[pa.RecordBat
         with open_csv(path, types={one.name: one.type for one in schema}, columns=names) as reader:
             yield from reader
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        _refuse_cell(path, error, schema)
         raise DataError.damaged_file(path, detail=_first_line(error)) from error
 
 
+def _refuse_cell(path: Path, error: BaseException, schema: Any) -> None:
+    """Raise with the column's name where a cell of a CSV file is not of the type that the first rows showed."""
+    from emix.data.files import open_csv
+
+    found = CONVERSION.search(str(error))
+    if found is None:
+        return
+    with open_csv(path) as reader:
+        column = reader.schema.names[int(found["column"])]
+    where = f"line {found['row']} of '{path.name}'" if found["row"] else f"'{path.name}'"
+    kind = str(schema.field(column).type)
+    required = {"double": "numbers", "bool": "true and false"}.get(kind, kind)
+    raise DataError.cell_differs_in_file(column=column, required=required, found=found["cell"], where=where) from error
+
+
+CONVERSION = re.compile(
+    r"In CSV column #(?P<column>\d+): (Row #(?P<row>\d+): )?CSV conversion error to \w+: invalid value '(?P<cell>.*)'"
+)
+"""What pyarrow says of a cell of another type."""
 READERS: dict[str, Callable[[Path, Sequence[str], Any], Iterator[Any]]] = {
     "parquet": _parquet,
     "ipc": _ipc,

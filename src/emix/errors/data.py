@@ -159,8 +159,8 @@ class DataError(EmixError, ValueError):
     def unknown_level(cls, *, found: object, where: str, column: str, levels: Sequence[object]) -> Self:
         return cls(
             f"column '{column}' may only hold the levels that the model knows: {listed(levels)}.\n"
-            f"  Found {found!r} in {where}.\n  Make the cell missing, let it count as missing with "
-            f'Categorical(unknown="missing"), or fit the model again with such rows '
+            f"  Found {found!r} in {where}.\n  Make the cell missing, let it count as missing "
+            f'(unknown="missing" of Categorical or LatentClassAnalysis), or fit the model again with such rows '
             f"(a stream: name all levels at its start, levels=)."
         )
 
@@ -314,6 +314,13 @@ class DataError(EmixError, ValueError):
         return cls(
             f"a scan must hand out the same rows at each pass.\n  {what} had {before:,} rows that count, now {now:,}.\n"
             f"  Give it an order and a fixed content, for example by writing it to files first."
+        )
+
+    @classmethod
+    def cell_differs_in_file(cls, *, column: str, required: str, found: str, where: str) -> Self:
+        return cls(
+            f"a column needs one type in all files of a scan.\n  Column '{column}' holds {required} at first, and "
+            f"{found!r} in {where}.\n  Correct the cell, or leave the file or the column out."
         )
 
     @classmethod
