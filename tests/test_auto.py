@@ -102,6 +102,14 @@ def test_true_and_false_with_holes_are_no_numbers_to_people(run, file):
     assert "flag: bernoulli (0 or 1, false or true)" in run("fit", flags, "-k", 1).stderr
 
 
+def test_categories_whose_names_are_numbers_are_categories():
+    frame = people()[["height"]].assign(answer=pd.Categorical([1, 2, 3, None] * 50))
+    assert families(frame) == {"height": "normal", "answer": "categorical"}
+    model = emix.MixtureModel(2, random_state=0, n_init=1).fit(frame)
+    assert model.family_.part("answer").tables[0].shape == (2, 3)
+    assert emix.MixtureModel(1, family="poisson").fit(frame[["answer"]]).family_.rate == pytest.approx(2.0)
+
+
 def test_a_wide_table_is_not_said_column_by_column(run, file):
     rng = np.random.default_rng(0)
     wide = pd.DataFrame(rng.integers(0, 2, (60, 40)), columns=[f"q{j}" for j in range(40)]).assign(same=1)

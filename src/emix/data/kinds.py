@@ -62,11 +62,11 @@ def of_column(table: Table, name: str, *, step: int = 1, may_be_identifier: bool
         return Assumption(name, *((Bernoulli(), "true or false") if _varies(cells) else (None, SINGLE)))
     if cells.dtype == object:
         return _of_text(name, cells, may_be_identifier=may_be_identifier)
-    numbers = cells.astype(np.float64)
-    x = numbers[~np.isnan(numbers)]
+    numbers = np.ascontiguousarray(cells, dtype=np.float64)
+    x = _kept(numbers, ~np.isnan(numbers))
     if len(x) == 0:
         return Assumption(name, None, EMPTY)
-    x = x[np.isfinite(x)]
+    x = _kept(x, np.isfinite(x))
     if len(x) and not _varies(x):
         return Assumption(name, None, SINGLE)
     if may_be_identifier and table.has_names and len(x):  # an array without names is as its owner wants it
@@ -74,6 +74,11 @@ def of_column(table: Table, name: str, *, step: int = 1, may_be_identifier: bool
         if reason is not None:
             return Assumption(name, None, IDENTIFIER + reason)
     return Assumption(name, *_of_numbers(x))
+
+
+def _kept(x: NDArray[np.float64], keep: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """These cells, without a copy where they are all."""
+    return x if keep.all() else x[keep]
 
 
 def _varies(cells: Cells) -> bool:
@@ -87,7 +92,8 @@ def _of_text(name: str, cells: Cells, *, may_be_identifier: bool) -> Assumption:
         return Assumption(name, None, SINGLE if observed else EMPTY)
     if may_be_identifier and n_distinct == len(observed) >= ROWS:
         return Assumption(name, None, f"{IDENTIFIER}{n_distinct:,} different texts")
-    return Assumption(name, Categorical(), f"text, {n_distinct} different values")
+    kind = "text" if all(isinstance(cell, str) for cell in observed) else "categories"
+    return Assumption(name, Categorical(), f"{kind}, {n_distinct} different values")
 
 
 def _identifier(name: str, x: NDArray[np.float64], step: int, *, is_complete: bool) -> str | None:
@@ -130,7 +136,8 @@ def _of_numbers(x: NDArray[np.float64]) -> tuple[Family, str]:
 
 def _skewness(x: NDArray[np.float64]) -> float:
     off = x - x.mean()
-    return float((off**3).mean() / (off**2).mean() ** 1.5)
+    squares = off * off
+    return float((squares * off).mean() / squares.mean() ** 1.5)
 
 
 # -- columns that are neither numbers nor text -------------------------------------------------------------------------
