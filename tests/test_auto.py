@@ -250,3 +250,25 @@ def test_text_that_only_names_the_rows_does_not_hinder_the_estimator():
     frame = people()[["height", "income"]].assign(name=[f"p{i}" for i in range(200)])
     model = emix.MixtureModel(2, random_state=0, n_init=1).fit(frame)
     assert model.family_.columns == ("height", "income")
+
+
+# -- choices -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_choice_of_many_columns_is_told_in_short_lines(run, file):
+    path = file("people.csv", people(900).to_csv(index=False))
+    out = run("fit", path, "--components", "1:2", "--criterion", "aic", "--seed", 0, "--n-init", 1, "--max-iter", 3)
+    table, _, chosen = out.stdout.partition("Chosen: ")
+    head, first, *_ = (line.split() for line in table.splitlines())
+    assert head[:2] == ["best", "first"]
+    assert "AIC" in head
+    assert first[0] == "columns"
+    said = " ".join(chosen.split())
+    assert said.startswith("1 x columns has the smallest AIC")
+    assert " x columns(" not in said.partition("mixture of")[0]
+
+
+def test_sparse_rows_need_a_family():
+    scipy_sparse = pytest.importorskip("scipy.sparse")
+    with pytest.raises(emix.ModelError, match="a family that reads sparse rows"):
+        emix.select(scipy_sparse.csr_array(np.eye(5)), [1, 2])

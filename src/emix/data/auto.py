@@ -12,7 +12,7 @@ from emix.block import Array
 from emix.data.kinds import Assumption, of_column, refuse_mixture
 from emix.data.source import hash_rows
 from emix.data.table import Table, refuse_dates
-from emix.errors import DATE, DataError
+from emix.errors import DATE, DataError, ModelError
 from emix.families import Bernoulli, Binomial, Categorical, Columns, Family, MultivariateNormal, Normal
 
 __all__ = ["Assumed", "Assumption", "assume", "identifiers", "measurements"]
@@ -109,7 +109,12 @@ def assume(
     ------
     DataError
         A column of numbers holds text, or every column was left out.
+    ModelError
+        The table is sparse: what its cells are does not tell what they count.
     """
+    if table.sparse is not None:
+        requirement = "a family that reads sparse rows, such as Poisson() or Bernoulli()"
+        raise ModelError.argument(name="family", requirement=requirement, found=None)
     if table.is_tosses:
         return _of_tosses(table)
     shared = _shared(table, given or {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -16,6 +17,8 @@ BEST = 6
 """That are listed in full beneath a grid."""
 WIDE = 110
 """Columns of a terminal from which all criteria have room."""
+NAME = 8
+"""Letters of a family's name that need room in a line."""
 ALL = ("aic", "aicc", "bic", "sabic", "icl")
 NAMED_FAILURES = 3
 
@@ -30,7 +33,7 @@ def print_selection(console: Console, selection: Selection) -> None:
         _print_grid(console, selection, names, numbers)
         console.print()
         shown = ranked[:BEST]
-    _print_list(console, shown, names)
+    _print_list(console, shown, names, selection.criterion)
     unconverged = [one for one in candidates if one.result is not None and not one.converged]
     if unconverged:
         listed = ", ".join(_label(one, names) for one in unconverged[:BEST])
@@ -39,22 +42,23 @@ def print_selection(console: Console, selection: Selection) -> None:
     _print_failures(console, candidates, names)
     console.print()
     if ranked:
-        console.print(Text.assemble(("Chosen: ", "bold"), _reason(selection, names)))
+        console.print(Text.assemble(("Chosen: ", "bold"), _in_short(selection.reason, names)))
     for warning in selection.warnings:
-        console.print(Text.assemble(("Warning: ", "bold yellow"), warning))
+        console.print(Text.assemble(("Warning: ", "bold yellow"), _in_short(warning, names)))
 
 
-def _reason(selection: Selection, names: dict[str, str]) -> str:
-    """The reason, with the short names."""
-    reason = selection.reason
+def _in_short(text: str, names: dict[str, str]) -> str:
+    """Text about candidates, with the short names."""
     for family in sorted(names, key=len, reverse=True):  # the longest first: one name may begin another
         for after in " ,":
-            reason = reason.replace(f" x {family}{after}", f" x {names[family]}{after}")
-    return reason
+            text = text.replace(f" x {family}{after}", f" x {names[family]}{after}")
+    return text
 
 
 def short_name(family: str, candidates: tuple[Candidate, ...]) -> str:
-    """The structure alone where all families are multivariate normals that differ in nothing else."""
+    """The structure alone where all families are multivariate normals that differ in nothing else; `columns` alone."""
+    if family.startswith("columns(") and sum(one.startswith("columns(") for one in {c.family for c in candidates}) == 1:
+        return "columns"
     pattern = re.compile(r"multivariate_normal(?:\(structure='([^']+)'\))?")
     if len({one.family for one in candidates}) > 1 and all(pattern.fullmatch(one.family) for one in candidates):
         found = pattern.fullmatch(family)
@@ -91,12 +95,20 @@ def _print_grid(console: Console, selection: Selection, names: dict[str, str], n
     console.print(Text(marks, style="dim"))
 
 
-def _print_list(console: Console, shown: list[Candidate], names: dict[str, str]) -> None:
+def _print_list(console: Console, shown: list[Candidate], names: dict[str, str], criterion: str) -> None:
     """Each with all its criteria, best first."""
     if not shown:
         return
     has_folds = any(one.cross_validated is not None for one in shown)
     kept = ALL if console.width >= WIDE else ("bic",) if has_folds else ("aic", "bic", "icl")
+    stubs = {family: name[:NAME] for family, name in names.items()}
+    least = _list(shown, stubs, kept, has_folds=has_folds).__rich_measure__(console, console.options).minimum
+    if least > console.width:  # rather than names cut to pieces
+        kept = (criterion if criterion in ALL else "bic",)
+    console.print(_list(shown, names, kept, has_folds=has_folds))
+
+
+def _list(shown: list[Candidate], names: dict[str, str], kept: Sequence[str], *, has_folds: bool) -> Table:
     criteria = [name for name in ALL if name in kept]
     table = Table(box=None, pad_edge=False, padding=(0, 1))
     table.add_column("best first")
@@ -111,7 +123,7 @@ def _print_list(console: Console, shown: list[Candidate], names: dict[str, str])
         if has_folds:
             cells.append("-" if row["cross_validated"] is None else f"{row['cross_validated']:,.2f}")
         table.add_row(Text(names[one.family]), *cells, "yes" if one.converged else "no")
-    console.print(table)
+    return table
 
 
 def _print_failures(console: Console, candidates: tuple[Candidate, ...], names: dict[str, str]) -> None:
