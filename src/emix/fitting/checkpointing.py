@@ -32,7 +32,7 @@ def check_path(path: str | Path) -> None:
         The file is damaged or no checkpoint, or the path cannot be written.
     """
     path = Path(path)
-    if path.exists() and path.stat().st_size:
+    if path.is_file():
         read_body(path)
     else:
         check_writable(path)
