@@ -337,7 +337,7 @@ class DataError(EmixError, ValueError):
         return cls(
             f"a column needs one type in all rows and all files of a scan.\n  Found {found} in row {row} of '{path}', "
             f"column '{column}', which the beginning of the first file makes {kind}.\n"
-            f"  Correct the cell, leave the column out (select), or let a file come first that shows what it is."
+            f"  Correct the cell, leave the column out, or let a file come first that shows what it is."
         )
 
     @classmethod
