@@ -73,21 +73,16 @@ def _root(
     pass
 
 
-DataArgument = Annotated[Path, typer.Argument(help="CSV, TSV, Parquet, or text with one sequence of H and T per line.")]
-ScoredArgument = Annotated[
-    Path,
-    typer.Argument(
-        help="CSV, TSV, Parquet, or text with one sequence of H and T per line; or a folder, or a glob in quotes, of "
-        "Parquet, Arrow or CSV files."
-    ),
-]
+PATHS = (
+    "CSV, TSV, Parquet, or text with one sequence of H and T per line; or several files, a folder, or a glob in "
+    "quotes, of Parquet, Arrow or CSV files"
+)
+HELD = f"{PATHS} of up to 64 MiB (8 bytes a cell): the rows are held in memory."
 DataArguments = Annotated[
-    list[Path],
-    typer.Argument(
-        help="CSV, TSV, Parquet, or text with one sequence of H and T per line; or several files, a folder, or a glob "
-        "in quotes, of Parquet, Arrow or CSV files of any size, which are read as the rows stream by."
-    ),
+    list[Path], typer.Argument(help=f"{PATHS} of any size, which are read as the rows stream by.")
 ]
+HeldArguments = Annotated[list[Path], typer.Argument(help=HELD)]
+FittedArguments = Annotated[list[Path], typer.Argument(help=f"The rows that the model was fitted to: {HELD}")]
 ModelArgument = Annotated[Path, typer.Argument(help="A model file, as `emix fit --out` writes it.")]
 Components = Annotated[int, typer.Option("--components", "-k", help="Number of components.")]
 ComponentsToTry = Annotated[
@@ -230,7 +225,7 @@ def fit(
 @_guarded
 def intervals(
     model: ModelArgument,
-    data: Annotated[Path, typer.Argument(help="The rows that the model was fitted to.")],
+    data: FittedArguments,
     method: Annotated[
         str, typer.Option(help="`observed` information, `outer` product of the scores, or the `sandwich` of both.")
     ] = "observed",
@@ -249,7 +244,7 @@ def intervals(
 @_guarded
 def predict(
     model: ModelArgument,
-    data: ScoredArgument,
+    data: DataArguments,
     unknown_missing: UnknownMissing = False,
     out: Out = None,
     json: Json = False,
@@ -264,7 +259,7 @@ def predict(
 @_guarded
 def score(
     model: ModelArgument,
-    data: ScoredArgument,
+    data: DataArguments,
     weights: Weights = None,
     unknown_missing: UnknownMissing = False,
     json: Json = False,
@@ -279,7 +274,7 @@ def score(
 @_guarded
 def impute(
     model: ModelArgument,
-    data: DataArgument,
+    data: HeldArguments,
     draws: Annotated[
         int | None,
         typer.Option(help="So many completed tables, drawn, one after another. Default: one, with conditional means."),
@@ -330,7 +325,7 @@ def show(
 @_guarded
 def plot(
     model: ModelArgument,
-    data: DataArgument,
+    data: HeldArguments,
     out: Annotated[Path, typer.Option("--out", "-o", help="Write the picture to this file: .png, .pdf, .svg, ...")],
     kind: Annotated[
         str, typer.Option(help="`density`, `pairs`, `profile`, `responsibilities`, `residuals` or `qq`.")
@@ -354,7 +349,7 @@ def plot(
 )
 @_guarded
 def explain(
-    data: DataArgument,
+    data: HeldArguments,
     components: Components = 2,
     family: FamilyOption = None,
     covariance: Covariance = None,
@@ -373,7 +368,7 @@ def explain(
     from emix.cli import commands
 
     request = commands.Request(
-        [data],
+        data,
         components,
         commands.one_family(family),
         covariance,
@@ -394,7 +389,7 @@ def explain(
 @_guarded
 def report(
     model: ModelArgument,
-    data: Annotated[Path, typer.Argument(help="The rows that the model was fitted to.")],
+    data: FittedArguments,
     out: Annotated[Path, typer.Option("--out", "-o", help="The HTML file (whole or not at all).")] = Path(
         "report.html"
     ),

@@ -24,6 +24,7 @@ from emix.block import (
     readable,
     updated,
 )
+from emix.data.digest import digest_of
 from emix.data.encode import COMPACT_FROM, check_cells, encode
 from emix.data.knowledge import Knowledge
 from emix.data.preparation import PACK_FROM, Preparation, ordered_by_pattern
@@ -158,8 +159,14 @@ class InMemorySource:
         return None if self.knowledge is None else self.knowledge.names
 
     def fingerprint(self) -> list[Any]:
-        """Nothing: the rows are in memory."""
-        return []
+        """A digest of the rows, their weights, and what is known of their labels."""
+        known = (None, None) if self.knowledge is None else (self.knowledge.labels, self.knowledge.q)
+        return [digest_of(*self._cells, self.weight, *known)]
+
+    @property
+    def _cells(self) -> tuple[NDArray[Any], ...]:
+        """All arrays that hold cells."""
+        return (self.x,)
 
     @property
     def total_weight(self) -> float:

@@ -20,7 +20,7 @@ from emix.errors import ConvergenceWarning, FitError, ImpossibleRowError, ModelE
 from emix.families import Family
 from emix.fitting.advice import advice
 from emix.fitting.blocking import Blocking
-from emix.fitting.checkpointing import check_path, open_checkpoint
+from emix.fitting.checkpointing import check_path, column_of, open_checkpoint
 from emix.fitting.opening import open_rows
 from emix.fitting.rows import Rows
 from emix.fitting.runs import OnIteration, best_of, has_ended, run_starts
@@ -144,9 +144,13 @@ def fit(
     if checkpoint is not None:
         check_path(checkpoint)
     opened = open_rows(data, labels=labels, sample_weight=sample_weight, takes_sparse=isinstance(model, Mixture))
-    how = {"accelerate": accelerate, "algorithm": algorithm, "n_blocks": n_blocks}
-    how |= {"random_state": random_state if isinstance(random_state, int) else None}
-    keeping = None if checkpoint is None else Keeping(checkpoint, {"start": start, **how})
+    keeping = None
+    if checkpoint is not None:
+        how: dict[str, Any] = {"accelerate": accelerate, "algorithm": algorithm, "n_blocks": n_blocks}
+        how |= {"labels": column_of(labels), "sample_weight": column_of(sample_weight)}
+        # a generator is told by the seed that was drawn from it
+        how |= {"random_state": None if random_state is None else settings.seed}
+        keeping = Keeping(checkpoint, {"start": start, **how})
     with blas_limited():
         if isinstance(model, Mixture):
             rows = Rows(opened, n_jobs=settings.n_jobs)
@@ -154,6 +158,8 @@ def fit(
         else:
             source = opened.source_for_any(model, settings.n_jobs)
             kept, settings = _kept(keeping, model, source, settings)
+            if kept is not None and kept.result is not None:
+                return kept.result  # type: ignore[no-any-return]
             starts = [Start("given", one) for one in (start if isinstance(start, list | tuple) else [start or model])]
             result = _fit_from(starts, source, source, settings, on_iteration, kept)
     if result.stop_reason is StopReason.MAX_ITER:
