@@ -159,7 +159,7 @@ def test_what_a_statistician_would_point_out(faithful):
     assert any("a saddle" in one.sentence for one in emix.diagnose(stuck, counts).of("information"))
     with pytest.raises(FitError, match="the rows of the fit are required"):
         emix.diagnose(stuck, counts[1:])
-    with pytest.raises(ModelError, match="a fit of a Mixture"):
+    with pytest.raises(ModelError, match=r"needs what `emix\.fit` returned"):
         emix.diagnose(stuck.model, counts)
 
 

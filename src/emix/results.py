@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -239,6 +239,64 @@ class FitResult:
 
     def _repr_html_(self) -> str:
         return html_of(self.model, self.summary(), self.stop_reason.sentence, self.warnings)
+
+
+# -- what people hand on: a model, what a fit returned, or an estimator ------------------------------------------------
+
+
+class FittedEstimator(Protocol):
+    """What an estimator has after `fit`."""
+
+    result_: FitResult
+
+
+Fitted = Mixture | FitResult | FittedEstimator
+"""Whatever has a mixture with parameters: functions that look at one take any of these."""
+
+
+def mixture_of(model: Any) -> Mixture:
+    """The mixture of a model with parameters, of what a fit returned, or of an estimator that was fitted.
+
+    Raises
+    ------
+    ModelError
+        It is none of these, or has no parameters.
+    """
+    found = model_of(_fitted(model))
+    if not isinstance(found, Mixture):
+        requirement = "a Mixture, what `emix.fit` returned of one, or a fitted estimator"
+        raise ModelError.kind(name="model", requirement=requirement, found=found)
+    if not found.is_fitted:
+        raise ModelError.not_fitted("This mixture")
+    return found
+
+
+def model_of(subject: Any) -> Any:
+    """The model of what a fit returned; anything else as it is, also a specification or a user's own model."""
+    return subject.model if isinstance(subject, FitResult) else subject
+
+
+def result_of(result: Any, *, name: str = "result") -> FitResult:
+    """What a fit returned, itself or in an estimator.
+
+    Raises
+    ------
+    ModelError
+        It is neither.
+    """
+    found = _fitted(result)
+    if not isinstance(found, FitResult):
+        requirement = "what `emix.fit` returned, or a fitted estimator: a model alone has no history"
+        raise ModelError.kind(name=name, requirement=requirement, found=result)
+    return found
+
+
+def _fitted(subject: Any) -> Any:
+    """The result of an estimator, which need not be imported to be recognised; anything else as it is."""
+    found = getattr(subject, "result_", subject)
+    if hasattr(subject, "get_params") and found is subject:
+        raise ModelError.not_fitted(f"This {type(subject).__name__}")
+    return found
 
 
 def _finite(fields: dict[str, Any]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from scipy.optimize import linear_sum_assignment
 
 from emix.block import Array, as_cells
 from emix.centred import plain
-from emix.data.source import InMemorySource, says_nothing
+from emix.data.source import InMemorySource, that_count
 from emix.data.summary import summarize
 from emix.errors import FitError, ModelError
 from emix.families import Binomial, Columns, Multinomial
@@ -51,16 +51,16 @@ from emix.inference.uncertainty import (
     AT_BOUNDARY,
     FIXED,
     Estimate,
-    check_converged,
     check_level,
     check_same_rows,
     chosen,
+    converged_result,
     estimates_frame,
     estimates_html,
 )
 from emix.kernels.reference import responsibilities
 from emix.model import Mixture
-from emix.results import FitResult
+from emix.results import FitResult, FittedEstimator, mixture_of
 from emix.threads import blas_limited, map_in_order
 
 KINDS = ("parametric", "nonparametric", "weighted")
@@ -138,7 +138,7 @@ class Bootstrap:
 
 
 def bootstrap(
-    result: FitResult,
+    result: FitResult | FittedEstimator,
     data: Any,
     *,
     kind: str = "parametric",
@@ -154,7 +154,7 @@ def bootstrap(
 
     Parameters
     ----------
-    result : FitResult
+    result : FitResult or fitted estimator
         Converged, of a mixture.
     data, labels, sample_weight
         Those of the fit. Known labels stay known in each replicate; a weight of 3 equals the row three times.
@@ -197,9 +197,8 @@ def bootstrap(
         raise ModelError.choice(what="kind of bootstrap", found=kind, available=KINDS)
     check_level(level)
     n_replicates = whole_number("n_replicates", n_replicates, least=LEAST)
-    check_converged(result, "Bootstrap intervals")
-    if not isinstance(result.model, Mixture):
-        raise ModelError.argument(name="result", requirement="a fit of a Mixture", found=type(result.model).__name__)
+    result = converged_result(result, "Bootstrap intervals")
+    mixture_of(result)
     threads, seed = n_threads(n_jobs), draw_seed(random_state)
     plan = make_plan(result, data, kind, labels, sample_weight)
     seeds = np.random.SeedSequence(seed).spawn(n_replicates)
@@ -334,8 +333,7 @@ def make_plan(result: FitResult, data: Any, kind: str, labels: Any, sample_weigh
         Rows with weights that are no whole numbers cannot be drawn.
     """
     model, source = prepared(result.model, data, labels=labels, sample_weight=sample_weight)
-    counts = (source.weight > 0) & ~says_nothing(source.x, model.family)
-    source = source.take(np.flatnonzero(counts))
+    source = source.take(np.flatnonzero(that_count(source, model.family)))
     check_same_rows(source.sum_over_chunks(model.expect).log_likelihood, result)
     if kind == "parametric":
         n = np.round(source.weight)

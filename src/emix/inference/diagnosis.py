@@ -20,7 +20,6 @@ from emix.block import Array
 from emix.data.source import InMemorySource
 from emix.errors import FitError, ModelError
 from emix.fitting.advice import name_of
-from emix.fitting.use import prepared
 from emix.inference.bootstrap import Bootstrap
 from emix.inference.information import Information
 from emix.inference.separation import separation
@@ -30,13 +29,14 @@ from emix.inference.uncertainty import (
     Inverse,
     Uncertainty,
     check_same_rows,
+    counting_rows,
     information_of,
     inverted,
 )
 from emix.kernels.reference import responsibilities
 from emix.markup import html_table
 from emix.model import Mixture
-from emix.results import FitResult
+from emix.results import FitResult, FittedEstimator, mixture_of, result_of
 from emix.threads import blas_limited
 
 SAME = 0.01
@@ -122,7 +122,7 @@ class Diagnosis:
 
 
 def diagnose(
-    result: FitResult,
+    result: FitResult | FittedEstimator,
     data: Any,
     uncertainty: Uncertainty | Bootstrap | None = None,
     *,
@@ -133,7 +133,7 @@ def diagnose(
 
     Parameters
     ----------
-    result : FitResult
+    result : FitResult or fitted estimator
         Of a mixture; converged or not.
     data, labels, sample_weight
         Those of the fit.
@@ -161,9 +161,9 @@ def diagnose(
     >>> [one.level for one in found.of("starts")]
     ['good']
     """
-    if not isinstance(result, FitResult) or not isinstance(result.model, Mixture):
-        raise ModelError.argument(name="result", requirement="a fit of a Mixture", found=type(result).__name__)
-    model, source = prepared(result.model, data, labels=labels, sample_weight=sample_weight)
+    result = result_of(result)
+    mixture_of(result)
+    model, source = counting_rows(result, data, labels=labels, sample_weight=sample_weight)
     found = [*_starts(result), *_trace(result)]
     resp = np.concatenate([responsibilities(model.log_joint(chunk))[0] for chunk in source.chunks], axis=1)
     found += _certainty(resp, source.weight)

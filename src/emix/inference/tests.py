@@ -28,9 +28,9 @@ from emix.fitting.settings import draw_seed, n_threads, whole_number
 from emix.fitting.use import decoded
 from emix.inference.bootstrap import OnProgress, Plan, make_plan
 from emix.inference.replicates import fit_alone
-from emix.inference.uncertainty import Uncertainty, check_converged
+from emix.inference.uncertainty import Uncertainty, converged_result
 from emix.model import Mixture
-from emix.results import FitResult
+from emix.results import FitResult, FittedEstimator, mixture_of
 from emix.threads import map_in_order
 
 BLOCK = 8
@@ -89,7 +89,7 @@ class LikelihoodRatioTest:
 
 
 def likelihood_ratio_test(
-    result_small: FitResult,
+    result_small: FitResult | FittedEstimator,
     data: Any,
     *,
     n_components: int | None = None,
@@ -105,7 +105,7 @@ def likelihood_ratio_test(
 
     Parameters
     ----------
-    result_small : FitResult
+    result_small : FitResult or fitted estimator
         Of K components; converged.
     data, sample_weight
         Those of the fit, without known labels. Weights are whole numbers.
@@ -136,10 +136,8 @@ def likelihood_ratio_test(
     ModelError
         An argument is not possible.
     """
-    check_converged(result_small, "Likelihood-ratio tests")
-    model = result_small.model
-    if not isinstance(model, Mixture):
-        raise ModelError.argument(name="result_small", requirement="a fit of a Mixture", found=type(model).__name__)
+    result_small = converged_result(result_small, "Likelihood-ratio tests", name="result_small")
+    model = mixture_of(result_small)
     K = int(model.n_components or 0)
     larger = whole_number("n_components", K + 1 if n_components is None else n_components, least=K + 1)
     n_replicates = whole_number("n_replicates", n_replicates, least=1)

@@ -10,7 +10,7 @@ Source: Oakes (1999), Journal of the Royal Statistical Society B 61, 479-482; Lo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from scipy.stats import norm
 
 from emix.block import Array
 from emix.data.knowledge import read_weights
-from emix.data.source import InMemorySource, plain_source
+from emix.data.source import InMemorySource, plain_source, that_count
 from emix.data.table import read_table
 from emix.errors import FitError, ModelError
 from emix.fitting.use import prepared
@@ -30,7 +30,7 @@ from emix.inference.readings import FISHER_Z, LOG, LOGIT, Reading
 from emix.inference.smooth import smooth_covariance
 from emix.markup import html_table, html_text
 from emix.model import Mixture
-from emix.results import FitResult
+from emix.results import FitResult, FittedEstimator, result_of
 from emix.threads import blas_limited
 
 METHODS = ("observed", "outer", "sandwich")
@@ -147,7 +147,7 @@ class Uncertainty:
 
 
 def standard_errors(
-    result: FitResult,
+    result: FitResult | FittedEstimator,
     data: Any,
     *,
     method: str = "observed",
@@ -159,7 +159,7 @@ def standard_errors(
 
     Parameters
     ----------
-    result : FitResult
+    result : FitResult or fitted estimator
         Converged.
     data, labels, sample_weight
         Those of the fit. A weight of 3 equals the row three times.
@@ -199,7 +199,7 @@ def standard_errors(
     if method not in METHODS:
         raise ModelError.choice(what="method", found=method, available=METHODS)
     check_level(level)
-    check_converged(result, "Standard errors")
+    result = converged_result(result, "Standard errors")
     if not isinstance(result.model, Mixture):
         return _of_own_model(result, data, method, level, labels, sample_weight)
     info = information_of(result, data, labels=labels, sample_weight=sample_weight)
@@ -213,12 +213,12 @@ def check_level(level: Any) -> None:
         raise ModelError.argument(name="level", requirement="a number between 0 and 1", found=level)
 
 
-def check_converged(result: Any, what: str) -> None:
-    """Raise if this is no result, or one that did not converge."""
-    if not isinstance(result, FitResult):
-        raise ModelError.argument(name="result", requirement="what emix.fit returns", found=type(result).__name__)
-    if not result.converged:
-        raise FitError.not_converged(sentence=result.stop_reason.sentence, what=what)
+def converged_result(result: Any, what: str, *, name: str = "result") -> FitResult:
+    """What a fit returned, itself or in an estimator; an error if it did not converge."""
+    found = result_of(result, name=name)
+    if not found.converged:
+        raise FitError.not_converged(sentence=found.stop_reason.sentence, what=what)
+    return found
 
 
 def information_of(result: FitResult, data: Any, *, labels: Any = None, sample_weight: Any = None) -> Information:
@@ -229,10 +229,16 @@ def information_of(result: FitResult, data: Any, *, labels: Any = None, sample_w
     FitError
         The rows are not those of the fit.
     """
-    model, source = prepared(result.model, data, labels=labels, sample_weight=sample_weight)
+    model, source = counting_rows(result, data, labels=labels, sample_weight=sample_weight)
     info = information(model, source)
     check_same_rows(info.log_likelihood, result)
     return info
+
+
+def counting_rows(result: FitResult, data: Any, *, labels: Any, sample_weight: Any) -> tuple[Mixture, InMemorySource]:
+    """The model, and all rows of the data; those that do not count have the weight 0."""
+    model, source = prepared(result.model, data, labels=labels, sample_weight=sample_weight)
+    return model, replace(source, weight=np.where(that_count(source, model.family), source.weight, 0.0))
 
 
 def check_same_rows(found: float, result: FitResult) -> None:
