@@ -10,10 +10,14 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from emix.described import html_of
+from emix.described import component_table, html_of
 from emix.errors import FileError, ModelError
+from emix.markup import text_table
 from emix.model import Mixture
 from emix.persistence import from_document, read_document, save, to_document
+
+REPR_LINES = 20
+"""Lines of the components that a console shows of a fit."""
 
 
 class StopReason(StrEnum):
@@ -236,6 +240,15 @@ class FitResult:
         ending = self.stop_reason.sentence
         prior = "" if self.log_prior is None else f", log prior {self.log_prior:.6f} (posterior mode)"
         return f"{self.model}: log-likelihood {self.log_likelihood:.6f}{prior} after {self.n_iter} iterations; {ending}"
+
+    def __repr__(self) -> str:
+        """The line, the components as a table, and the warnings."""
+        if not isinstance(self.model, Mixture):
+            return str(self)
+        head, rows = component_table(self.model, self.expected_counts)
+        lines = [str(self), text_table(head, rows[:REPR_LINES])]
+        lines += [f"... and {len(rows) - REPR_LINES} more lines"] * (len(rows) > REPR_LINES)
+        return "\n".join([*lines, *(f"Warning: {warning}" for warning in self.warnings)])
 
     def _repr_html_(self) -> str:
         return html_of(self.model, self.summary(), self.stop_reason.sentence, self.warnings)

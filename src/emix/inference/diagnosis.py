@@ -21,11 +21,10 @@ from emix.data.source import InMemorySource
 from emix.errors import FitError, ModelError
 from emix.fitting.advice import name_of
 from emix.inference.bootstrap import Bootstrap
+from emix.inference.estimates import AT_BOUNDARY, UNTOLD
 from emix.inference.information import Information
 from emix.inference.separation import separation
 from emix.inference.uncertainty import (
-    AT_BOUNDARY,
-    UNTOLD,
     Inverse,
     Uncertainty,
     check_same_rows,
@@ -119,6 +118,8 @@ class Diagnosis:
     def __str__(self) -> str:
         """A line for each finding."""
         return "\n".join(str(one) for one in self.findings)
+
+    __repr__ = __str__
 
 
 def diagnose(

@@ -84,8 +84,11 @@ class LikelihoodRatioTest:
         small, large = self.n_components
         return (
             f"{small} against {large} components: 2 log likelihood ratio {self.statistic:.4f}, p = {self.p_value:.4g} "
-            f"({self.n_exceeding} of {len(self.replicates)} data sets from the smaller model exceed it)"
+            f"({self.n_exceeding} of {len(self.replicates)} data sets from the smaller model reach it"
+            f"{f'; {self.n_failed} more failed' if self.n_failed else ''}{'' if self.is_complete else '; interrupted'})"
         )
+
+    __repr__ = __str__
 
 
 def likelihood_ratio_test(
@@ -259,6 +262,13 @@ class WaldTest:
     df: int
     p_value: float
     hypothesis: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """A line."""
+        of = "1 degree" if self.df == 1 else f"{self.df} degrees"
+        return f"{'; '.join(self.hypothesis)}: chi2 {self.statistic:.4f} with {of} of freedom, p = {self.p_value:.4g}"
+
+    __repr__ = __str__
 
 
 def wald_test(uncertainty: Uncertainty, hypothesis: Any) -> WaldTest:

@@ -9,7 +9,6 @@ Source: Oakes (1999), Journal of the Royal Statistical Society B 61, 479-482; Lo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -24,11 +23,20 @@ from emix.data.source import InMemorySource, plain_source, that_count
 from emix.data.table import read_table
 from emix.errors import FitError, ModelError
 from emix.fitting.use import prepared
-from emix.inference.frames import frame_of_kinds
+from emix.inference.estimates import (
+    AT_BOUNDARY,
+    FIXED,
+    UNTOLD,
+    Estimate,
+    chosen,
+    estimates_frame,
+    estimates_html,
+    estimates_text,
+)
 from emix.inference.information import Information, information
 from emix.inference.readings import FISHER_Z, LOG, LOGIT, Reading
 from emix.inference.smooth import smooth_covariance
-from emix.markup import html_table, html_text
+from emix.markup import html_text
 from emix.model import Mixture
 from emix.results import FitResult, FittedEstimator, result_of
 from emix.threads import blas_limited
@@ -41,46 +49,6 @@ FLAT = 1e-8
 then 10,000 times that of complete data."""
 SEEN = 1e-3
 """Share of a number's gradient that may lie in such directions: below, they do not concern it."""
-AT_BOUNDARY, FIXED, UNTOLD = "at the boundary", "fixed", "not told by these data"
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """One number of a fit, with its uncertainty.
-
-    Attributes
-    ----------
-    parameter : str
-        Such as `mixing_proportion`, `mean`, `standard_deviation`, `probabilities`.
-    component : int
-        Its number, as in the fit; -1 for a number of a user's own model.
-    column, level_name : str or None
-        The column; of a category the level, of a covariance or correlation the second column.
-    value : float
-        The estimate, in the units of the data.
-    standard_error, lower, upper : float or None
-        None where `note` says why.
-    note : str
-        'at the boundary', 'fixed', 'not told by these data' (nothing is known of a direction that matters to it),
-        'tied to component 0' (the same number), or empty.
-    """
-
-    parameter: str
-    component: int
-    column: str | None
-    level_name: str | None
-    value: float
-    standard_error: float | None
-    lower: float | None
-    upper: float | None
-    note: str = ""
-
-    @property
-    def name(self) -> str:
-        """Like `mean[0, waiting]`."""
-        inside = [str(self.component)] if self.component >= 0 else []
-        inside += [str(part) for part in (self.column, self.level_name) if part is not None]
-        return f"{self.parameter}[{', '.join(inside)}]" if inside else self.parameter
 
 
 @dataclass(frozen=True)
@@ -117,12 +85,25 @@ class Uncertainty:
         """Of the estimates, like `mean[0, waiting]`."""
         return tuple(one.name for one in self.estimates)
 
+    @property
+    def _title(self) -> str:
+        how = {"outer": "outer product of the scores", "sandwich": "sandwich"}.get(self.method, "observed information")
+        return f"{100 * self.level:g} % intervals, {how}"
+
+    def __str__(self) -> str:
+        """The estimates as a table, and the notes."""
+        notes = [f"Note: {note}" for note in self.notes]
+        return "\n".join([estimates_text(self.estimates, self._title), *notes])
+
+    __repr__ = __str__
+
     def _repr_html_(self) -> str:
         """For notebooks: the estimates, and the notes."""
-        title = f"{100 * self.level:g} % intervals, {self.method} information"
-        return estimates_html(self.estimates, title) + "".join(html_text(note) for note in self.notes)
+        return estimates_html(self.estimates, self._title) + "".join(html_text(note) for note in self.notes)
 
-    def of(self, parameter: str, component: int | None = None, column: str | None = None) -> Any:
+    def of(
+        self, parameter: str, component: int | None = None, column: str | None = None, level: str | None = None
+    ) -> Any:
         """The estimate of a parameter, or the tuple of all that fit.
 
         Parameters
@@ -133,13 +114,15 @@ class Uncertainty:
             Its number.
         column : str, optional
             Its name.
+        level : str, optional
+            Of a category the level, of a covariance or correlation the second column, in either order.
 
         Raises
         ------
         ModelError
             There is none.
         """
-        return chosen(self.estimates, parameter, component, column)
+        return chosen(self.estimates, parameter, component, column, level)
 
     def to_frame(self, library: str | None = None) -> Any:
         """One row per estimate, as a data frame of pandas, polars or pyarrow (the first that is installed)."""
@@ -387,43 +370,6 @@ def interval(value: float, deviation: float, scale: str, level: float) -> tuple[
         else:
             found = value + z * deviation
     return float(found[0]), float(found[1])
-
-
-def chosen(estimates: Sequence[Estimate], parameter: str, component: int | None, column: str | None) -> Any:
-    """See `Uncertainty.of`."""
-    found = tuple(
-        one
-        for one in estimates
-        if one.parameter == parameter
-        and (component is None or one.component == component)
-        and (column is None or one.column == column)
-    )
-    if not found:
-        available = [one.name for one in estimates if one.parameter == parameter] or {
-            one.parameter: None for one in estimates
-        }
-        wanted = f"{parameter}[{', '.join(str(part) for part in (component, column) if part is not None)}]"
-        raise ModelError.choice(what="estimate", found=wanted, available=available)
-    return found[0] if len(found) == 1 else found
-
-
-def estimates_html(estimates: Sequence[Estimate], caption: str) -> str:
-    """One row per estimate, for notebooks."""
-    rows = []
-    for one in estimates:
-        interval = "" if one.lower is None or one.upper is None else f"{one.lower:.5g} to {one.upper:.5g}"
-        error = "" if one.standard_error is None else f"{one.standard_error:.3g}"
-        rows.append((one.name, f"{one.value:.5g}", error, interval, one.note))
-    return html_table(("", "estimate", "std. error", "interval", ""), rows, caption)
-
-
-def estimates_frame(estimates: Sequence[Estimate], library: str | None) -> Any:
-    """One row per estimate."""
-    names = ("parameter", "component", "column", "level_name", "value", "standard_error", "lower", "upper", "note")
-    columns = {name: [getattr(one, name) for one in estimates] for name in names}
-    return frame_of_kinds(
-        columns, text=("parameter", "column", "level_name", "note"), whole=("component",), backend=library
-    )
 
 
 # -- a model of the user's own ---------------------------------------------------------------------------------------
