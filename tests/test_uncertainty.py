@@ -264,6 +264,17 @@ def test_a_label_of_a_row_with_nothing_observed_says_nothing(family):
     assert_allclose(*(one.replicates["mean" if "mean" in one.replicates else "x.mean"] for one in drawn), rtol=1e-10)
 
 
+def test_a_family_that_is_fixed_leaves_the_proportions(faithful):
+    x = faithful[0][:, 1]
+    model = Mixture(Normal([54.0, 80.0], [36.0, 36.0]), fixed={"mean", "variance"})
+    found = emix.standard_errors(emix.fit(model, x), x)
+    one, other = found.of("mixing_proportion")
+    assert one.standard_error == pytest.approx(other.standard_error, rel=1e-9)
+    binomial = np.sqrt(one.value * other.value / len(x))
+    assert binomial < one.standard_error < 1.2 * binomial
+    assert {each.note for each in found.estimates[2:]} == {"fixed"}
+
+
 def test_probabilities_at_the_boundary_have_no_interval(carcinoma):
     _, result, found = carcinoma
     for one in found.estimates:

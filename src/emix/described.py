@@ -123,6 +123,11 @@ def number(value: float, digits: int = 6) -> str:
     return f"{value:.{digits - 1}e}"
 
 
+def capitalised(text: str) -> str:
+    """With a capital first letter, and the others as they are."""
+    return text[:1].upper() + text[1:]
+
+
 # -- tables ------------------------------------------------------------------------------------------------------------
 
 

@@ -114,6 +114,9 @@ class StartRecord:
     message: str = ""
     log_prior: float = 0.0
     """Of its parameters, up to a constant; 0 without a prior."""
+    weight: float | None = None
+    """Total weight of the rows that `log_likelihood` is of: less than that of the fit for a short run on a sample. None
+    where it is not known."""
 
 
 @dataclass(frozen=True)
@@ -176,6 +179,11 @@ class FitResult:
         if not hasattr(self.model, "n_free_parameters"):
             raise ModelError.no_free_parameters(self.model)
         return int(self.model.n_free_parameters)
+
+    @property
+    def comparable_starts(self) -> list[StartRecord]:
+        """Starts that led to a model and whose log-likelihood is of all rows: not short runs on a sample of them."""
+        return [one for one in self.starts if _is_of_all_rows(one, self.total_weight)]
 
     @property
     def aic(self) -> float:
@@ -252,6 +260,14 @@ class FitResult:
 
     def _repr_html_(self) -> str:
         return html_of(self.model, self.summary(), self.stop_reason.sentence, self.warnings)
+
+
+def _is_of_all_rows(start: StartRecord, total_weight: float) -> bool:
+    if start.stop_reason is StopReason.DEGENERATE or not math.isfinite(start.log_likelihood):
+        return False
+    if start.weight is None:  # of a file that does not say: its message does
+        return not start.message.startswith("on a sample")
+    return math.isclose(start.weight, total_weight, rel_tol=1e-9)
 
 
 # -- what people hand on: a model, what a fit returned, or an estimator ------------------------------------------------

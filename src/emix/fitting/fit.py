@@ -257,8 +257,9 @@ def _result(starts: list[Start], runs: list[EMResult | None], source: RowSource,
             records.append(StartRecord(i, start.method, -np.inf, StopReason.DEGENERATE, 0, start.message))
         else:
             last = run.history[-1]
-            values = (i, start.method, run.log_likelihood, run.stop_reason, last.iteration, run.message)
-            records.append(StartRecord(*values, log_prior=run.objective - run.log_likelihood))
+            values = (i, start.method, float(run.log_likelihood), run.stop_reason, last.iteration, run.message)
+            log_prior, weight = float(run.objective - run.log_likelihood), float(run.expectation.weight)
+            records.append(StartRecord(*values, log_prior=log_prior, weight=weight))
     ended = [run for run in runs if run is not None and has_ended(run)]
     if not ended:
         first = next(record.message for record in records if record.message)

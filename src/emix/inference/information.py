@@ -101,7 +101,7 @@ class Part:
         """Coordinates that move component k, (a,), and derivatives of its entries and readings, (E + R, a)."""
         owners = [owner[k] for owner in self.colours.owners]
         members = np.unique(np.concatenate([np.zeros(0, dtype=np.intp), *(own[own >= 0] for own in owners)]))
-        J = np.zeros((len(owners[0]) if owners else 0, len(members)))
+        J = np.zeros((self.n_entries + len(self.subject.readings), len(members)))
         for own, slope in zip(owners, self._first, strict=True):
             used = np.flatnonzero(own >= 0)
             J[used, np.searchsorted(members, own[used])] = slope[k, used]

@@ -284,8 +284,7 @@ def _reported(info: Information, inverse: Inverse, method: str, level: float) ->
     readings, is_free = info.readings(), info.is_free
     gradients = np.array([gradient for *_, gradient in readings]).reshape(len(readings), len(is_free))
     free = gradients[:, is_free]
-    found = [_note(info, one, gradient) for one, gradient in zip(readings, gradients, strict=True)]
-    notes = np.array(found, dtype=object)
+    notes = np.array([note_of(info, one) for one in readings], dtype=object)
     in_units = free / inverse.scale
     size = np.sqrt((in_units**2).sum(axis=1))
     untold = np.sqrt(((in_units @ inverse.flat) ** 2).sum(axis=1)) > SEEN * size
@@ -318,9 +317,9 @@ def _reported(info: Information, inverse: Inverse, method: str, level: float) ->
     return Uncertainty(tuple(estimates), covariance, method, level, inverse.condition, _notes(inverse, notes, info))
 
 
-def _note(info: Information, reading: tuple[Reading, int, float, Array], gradient: Array) -> str:
+def note_of(info: Information, reading: tuple[Reading, int, float, Array]) -> str:
     """Why a number has no standard error, as far as its own coordinates tell."""
-    one, _, value, _ = reading
+    one, _, value, gradient = reading
     held, told = np.abs(gradient[~info.is_free]), np.abs(gradient[info.is_free])
     is_fixed = one.source in info.model.fixed or any(
         one.source in part.subject.family.fixed and one in part.subject.readings for part in info.parts
