@@ -368,6 +368,19 @@ def test_the_trace_climbs_to_the_end(panels, faithful_fit):
         emix.plot.trace(faithful_fit, scale="logs")
 
 
+def test_the_trace_leaves_out_short_runs_on_a_sample(panels, monkeypatch):
+    """Their log-likelihood is of fewer rows."""
+    monkeypatch.setattr("emix.fitting.rows.SAMPLE_ROWS", 200)
+    rng = np.random.default_rng(0)
+    x = np.r_[rng.normal(0, 1, 600), rng.normal(3, 1, 600)]
+    result = emix.fit(emix.Mixture(emix.Normal(), 2), x, n_init=4, random_state=0)
+    ax = emix.plot.trace(result, cleared(panels[0, 0]), scale="log-likelihood")
+    heights = np.concatenate([line.get_ydata() for line in ax.lines])
+    assert heights.max() == result.log_likelihood
+    assert not {"other starts", "short runs,\nnot continued"} & {line.get_label() for line in ax.lines}
+    assert any("3 short runs on a sample of the rows" in text.get_text() for text in ax.texts)
+
+
 def test_the_trace_of_a_users_own_model(panels):
     linkage = runpy.run_path(str(ROOT / "examples" / "linkage.py"))
     model = linkage["Linkage"](0.5)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from emix.block import Schema
-from emix.errors import EmixError, FileError
+from emix.errors import EmixError, FileError, ModelError
 from emix.families import FAMILIES, Binding, Columns, Family
 from emix.families.columns import Part
 from emix.model import Mixture
@@ -40,9 +40,14 @@ def save(model: Mixture, path: str | Path, *, summary: dict[str, Any] | None = N
 
     Raises
     ------
+    ModelError
+        It is no mixture.
     FileError
         The path cannot be written. Nothing is left half-written.
     """
+    if not isinstance(model, Mixture):
+        requirement = "a Mixture (what a fit of one returned is saved by result.save(path))"
+        raise ModelError.kind(name="model", requirement=requirement, found=model)
     document = {"format": FORMAT, "schema_version": SCHEMA_VERSION, "model": to_document(model), "fit": summary or {}}
     with atomic_write(path) as file:
         file.write(json.dumps(document, indent=1, allow_nan=False) + "\n")

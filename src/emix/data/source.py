@@ -461,6 +461,14 @@ def says_nothing(x: Array, family: Family) -> NDArray[np.bool_]:
     return silent
 
 
+def that_count(source: InMemorySource, family: Family) -> NDArray[np.bool_]:
+    """Which rows of a dense source count: of positive weight, and with something observed. A label alone says nothing.
+
+    A fit leaves the others out; what else sums over rows must too, or it were of other rows than those of the fit.
+    """
+    return np.asarray((source.weight > 0) & ~says_nothing(source.x, family))
+
+
 def check_columns(schema: Schema, summary: Summary, n_rows: int, family: Family, columns: Iterable[int]) -> None:
     """Raise if a column says nothing, or does not vary where the family needs it."""
     for j in columns:

@@ -30,7 +30,7 @@ from emix.centred import CentredMixture, well_conditioned
 from emix.data.knowledge import Knowledge, read_labels
 from emix.data.scan import Scan, joined_cells
 from emix.data.scan_readers import is_one_shot, record_batches
-from emix.data.source import InMemorySource, make_source, says_nothing
+from emix.data.source import InMemorySource, make_source, that_count
 from emix.data.sparse import make_sparse_source
 from emix.data.table import Table, read_frame
 from emix.errors import DataError, ImpossibleRowError, ModelError
@@ -343,7 +343,7 @@ class OnlineEM:
         if table.sparse is not None:
             return make_sparse_source(table, model.family, knowledge=known, **own)
         source = make_source(table, model.family, knowledge=known, for_fit=False, **own)
-        return source.take(np.flatnonzero((source.weight > 0) & ~says_nothing(source.x, model.family)))
+        return source.take(np.flatnonzero(that_count(source, model.family)))
 
 
 def _expected(state: _State, source: InMemorySource) -> tuple[Array, Expectation]:
