@@ -8,25 +8,13 @@ from typing import Any
 
 from emix.model import Mixture
 from emix.persistence import atomic_write, check_writable
+from emix.report.html.candidates import candidate_columns, candidate_rows, criterion_words, selection_figure
 from emix.report.html.colours import colours
 from emix.report.html.facts import Facts, gather
 from emix.report.html.figures import Figure, component_figures
-from emix.report.html.fit_figures import (
-    certainty_figure,
-    forest_figure,
-    selection_figure,
-    starts_figure,
-    trace_figure,
-)
-from emix.report.html.judgement import (
-    criteria,
-    criterion_words,
-    estimate_groups,
-    estimate_rows,
-    in_short,
-    remarks,
-    selection_rows,
-)
+from emix.report.html.fit_figures import certainty_figure, starts_figure, trace_figure
+from emix.report.html.forest import estimate_rows, forest_figure
+from emix.report.html.judgement import criteria, in_short, remarks
 from emix.report.html.page import render, require_packages
 from emix.report.html.steps import steps_payload
 from emix.report.html.walk import Walk, walk
@@ -106,8 +94,9 @@ def _page(facts: Facts, selection: Any, uncertainty: Any, diagnosis: Any, title:
     names = [component_title(model, k) for k in range(model.latent_size)]
     run = walk(facts)
     components = component_figures(facts)
-    groups = [] if uncertainty is None else estimate_groups(uncertainty)
-    others: list[Figure | None] = [certainty_figure(facts), forest_figure(groups, names, colours(model))]
+    others: list[Figure | None] = [certainty_figure(facts)]
+    if uncertainty is not None:
+        others.append(forest_figure(uncertainty, names, colours(model)))
     if result is not None:
         others += [trace_figure(result), starts_figure(result)]
     if selection is not None:
@@ -115,7 +104,7 @@ def _page(facts: Facts, selection: Any, uncertainty: Any, diagnosis: Any, title:
     content = {
         "title": title or _title(facts),
         "model": str(model),
-        "in_short": in_short(facts),
+        "in_short": in_short(facts, selection),
         "remarks": remarks(facts, diagnosis, [*_said(selection, "warnings"), *_said(uncertainty, "notes")]),
         "components": list(zip(facts.descriptions, colours(model), strict=True)),
         "component_figures": [one.name for one in components],
@@ -125,7 +114,8 @@ def _page(facts: Facts, selection: Any, uncertainty: Any, diagnosis: Any, title:
         "parameters": _parameters(model),
         "criteria": criteria(facts),
         "result": result,
-        "selection": None if selection is None else selection_rows(selection),
+        "selection": None if selection is None else candidate_rows(selection),
+        "selection_columns": [] if selection is None else candidate_columns(selection),
         "selection_is_complete": selection is None or bool(selection.is_complete),
         "criterion": "" if selection is None else str(selection.criterion),
         "criterion_words": "" if selection is None else criterion_words(selection.criterion),
