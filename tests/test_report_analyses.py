@@ -131,3 +131,17 @@ def test_names_with_marks_are_escaped_once():
     assert sorted(axes) == ["a &amp; b &lt;c&gt;", "d"]
     n_missing = sum(value is None for value in data["e & f"])
     assert f"{n_missing} cells are missing." in next(one for one in figures if one.title == "e & f").caption
+
+
+def test_a_small_scan_is_read_and_a_large_one_is_refused(tmp_path, eruptions):
+    data = {name: cells[:80] for name, cells in eruptions[0].items()} | {"times": np.tile([1.0, 2.0], 40)}
+    lines = [",".join(map(str, row)) for row in zip(*data.values(), strict=True)]
+    (tmp_path / "rows.csv").write_text("\n".join([",".join(data), *lines]) + "\n")
+    rows = emix.scan(tmp_path / "rows.csv")
+    result = emix.fit(emix.Mixture(emix.MultivariateNormal(), 1), rows, sample_weight="times", random_state=0)
+    facts = gather(result, rows, sample_weight="times")
+    assert (len(facts.rows), facts.total_weight) == (80, 120.0)
+    assert [column.name for column in facts.columns] == ["eruptions", "waiting"]
+    emix.write_report(result, rows, tmp_path / "report.html", sample_weight="times")
+    with pytest.raises(emix.DataError, match="a report needs all rows in memory"):
+        gather(result, emix.scan(tmp_path / "rows.csv", memory_limit=0), sample_weight="times")

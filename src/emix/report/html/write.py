@@ -50,7 +50,8 @@ def write_report(
     result : FitResult or Mixture
         What `fit` returned, `emix.results.load_result` read, or a model alone.
     data
-        As in `fit`: the rows of the fit. What is drawn of many is a seeded sample, and the report says so.
+        As in `fit`: the rows of the fit; a scan that is small enough to be read into memory. What is drawn of many is a
+        seeded sample, and the report says so.
     path : path-like
         Replaced if it exists.
     selection : Selection, optional
