@@ -7,6 +7,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -27,6 +28,7 @@ from emix.report.html.facts import gather
 from emix.report.html.figures import component_figures
 from emix.report.html.scene import outlines
 from emix.report.html.steps import power, steps_payload
+from emix.report.html.write import _walk_notes
 from emix.results import load_result
 
 EVIL = "<script>alert(1)</script>"
@@ -226,6 +228,27 @@ def test_a_long_walk_is_thinned_where_little_is_gained():
     assert len({*walk._shown(plateau)}) == walk.FRAMES
 
 
+def test_of_a_long_walk_iterations_are_counted_as_the_slider_does(steps):
+    facts, run, payload = steps
+    last = payload["frames"][-1]["iteration"]
+    thinned = replace(run, shown=run.shown[:3] + run.shown[-1:])
+    notes = " ".join(_walk_notes(facts, thinned))
+    assert f"The start and 3 of its {last} iterations are shown" in notes
+    assert payload["all_rows"] == "all rows"
+
+
+def test_a_dozen_components_are_told_apart(faithful):
+    x = faithful[0][:, 1]
+    model = emix.Mixture(emix.Normal(np.linspace(x.min(), x.max(), 12), np.full(12, 4.0)))
+    facts = gather(model, x)
+    step = walk.Step(0, 0.0, facts.model)
+    payload = steps_payload(facts, walk.Walk(np.arange(len(x)), [step], [0], 0, True, 0.0))
+    assert payload["briefs"] == [str(k) for k in range(12)]
+    looks = zip(payload["colours"], payload["dashes"], payload["symbols"], strict=True)
+    assert len(set(looks)) == 12
+    assert len(set(zip(payload["colours"], payload["dashes"], strict=True))) == 12
+
+
 def test_a_worked_row_shows_the_division_that_gave_its_responsibility(steps):
     frame = steps[2]["frames"][3]
     raised = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
@@ -308,6 +331,7 @@ def test_many_rows_are_sampled_and_the_file_stays_small(tmp_path):
     assert path.stat().st_size < 8e6
     found = Page(path.read_text(encoding="utf-8"))
     assert "It sees 1,000 of the 100,000 rows" in found
+    assert found.data["steps"]["all_rows"] == "these 1,000 rows"
     assert "20,000 of the 100,000 rows, drawn at random with a fixed seed" in found
 
 

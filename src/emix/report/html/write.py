@@ -179,9 +179,9 @@ def _walk_notes(facts: Facts, run: Walk | None) -> list[str]:
         notes.append(f"It sees {len(run.rows):,} of the {len(facts.all_weight):,} rows, drawn at random.")
     else:
         notes.append("It sees all rows.")
-    n_left = len(run.steps) - len(run.shown)
-    if n_left:
-        notes.append(f"Of {len(run.steps):,} iterations {len(run.shown)} are shown: the later ones change little.")
+    if len(run.shown) < len(run.steps):
+        n, shown = len(run.steps) - 1, len(run.shown) - 1
+        notes.append(f"The start and {shown} of its {n:,} iterations are shown: the later ones change little.")
     if not run.converged:
         notes.append("It was cut off before it converged.")
     if run.below > 0.01:
