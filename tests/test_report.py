@@ -27,7 +27,7 @@ from emix.report.html import page, walk
 from emix.report.html.facts import gather
 from emix.report.html.figures import component_figures
 from emix.report.html.scene import outlines
-from emix.report.html.steps import power, steps_payload
+from emix.report.html.steps import steps_payload
 from emix.report.html.write import _walk_notes
 from emix.results import load_result
 
@@ -68,51 +68,7 @@ def survey():
     return table, emix.fit(emix.Mixture(family, 3), table, random_state=1)
 
 
-# -- words -------------------------------------------------------------------------------------------------------------
-
-
-def test_old_faithful_is_told_in_plain_words(eruptions):
-    short, long = sorted(gather(eruptions[1], eruptions[0]).descriptions, key=lambda one: one.share)
-    told = short.sentence.replace("\xa0", " ")
-    assert told.endswith(
-        "36 % of rows: very low eruptions (about 2.0, most between 1.8 and 2.4) and low waiting "
-        "(about 54, most between 47 and 63)."
-    )
-    assert "high eruptions (about 4.3, most between 3.7 and 4.8)" in long.sentence
-
-
-def test_weighted_quantiles_are_those_of_repeated_values():
-    rng = np.random.default_rng(0)
-    values, weight = rng.normal(size=40).round(1), rng.integers(1, 5, 40)
-    at = (0.1, 0.5, 0.9)
-    expected = np.quantile(np.repeat(values, weight), at, method="inverted_cdf")
-    assert words.weighted_quantiles(values, weight.astype(float), at) == expected.tolist()
-
-
-@pytest.mark.parametrize(
-    ("value", "width", "text"),
-    [
-        (2.0364, 0.7, "2.0"),
-        (54.4, 15.0, "54"),
-        (2_433_942.0, 1.7e6, "2,430,000"),
-        (-0.001, 1.0, "0.0"),
-        (1e-7, 1e-7, "1.00000e-07"),
-        (0.0, 5.0, "0"),
-    ],
-)
-def test_numbers_have_the_digits_that_people_want(value, width, text):
-    assert words.rounded(value, width) == text
-
-
-def test_what_is_not_0_is_not_rounded_to_it():
-    assert words.rounded(0.23, 9.0, is_positive=True) == "0.2"
-    assert [words.percent(p) for p in (0.0, 1e-9, 0.004, 0.5, 0.9999999, 1.0)] == [
-        f"{text}\xa0%" for text in ("0", "under 0.1", "0.4", "50", "over 99.9", "100")
-    ]
-    assert power(-1000 * np.log(10)) == "1.000×10⁻¹⁰⁰⁰"
-    assert power(np.log(0.25)) == "0.25"
-    assert power(-1e30) == "0"
-
+# -- every family ------------------------------------------------------------------------------------------------------
 
 ONE_EACH = {case.family.name: case for case in CASES}
 
