@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 import emix
 from emix.cli import selection as cli_selection
+from emix.report.selection import print_selection
 
 FAITHFUL = Path(__file__).parents[1] / "examples" / "old_faithful.csv"
 COUNTS = "visits\n" + "\n".join(["0", "1", "0", "1", "2", "1", "9", "11", "10", "12", "8", "10"]) + "\n"
@@ -130,3 +134,52 @@ def test_what_cannot_be(run, counts, options, said):
     done = run("fit", counts, *options)
     assert done.exit_code == 2
     assert said in flat(done.stderr)
+
+
+def selection_of(names, numbers, criterion="bic"):
+    """Candidates with a fit of the same few rows each; their families have these names."""
+    result = emix.fit(emix.Mixture(emix.Normal(), 1), [float(i) for i in range(9)], random_state=0)
+    found = [
+        emix.inference.Candidate(name, K, replace(result, log_likelihood=-1e3 - K - 10 * i), entropy=0.5)
+        for i, name in enumerate(names)
+        for K in numbers
+    ]
+    return emix.inference.Selection(tuple(found), criterion)
+
+
+def printed(selection, width=80):
+    console = Console(width=width, file=io.StringIO())
+    print_selection(console, selection)
+    return console.file.getvalue().splitlines()
+
+
+def test_at_80_columns_a_grid_keeps_its_names_and_numbers():
+    names = [f"multivariate_normal(structure='{one}')" for one in emix.families.STRUCTURES]
+    lines = printed(selection_of(names, range(1, 13)))
+    assert not any("\u2026" in line for line in lines)
+    heads = [i for i, line in enumerate(lines) if line.startswith("BIC")]
+    assert [int(K) for i in heads for K in lines[i].split()[1:]] == list(range(1, 13))
+    for i in heads:
+        assert [line.split()[0] for line in lines[i + 1 : i + 15]] == list(emix.families.STRUCTURES)
+    cells = [cell for i in heads for cell in lines[i + 1].split()[1:]]
+    assert [cell.rstrip("*") for cell in cells] == [f"{2004.4 + 2 * K:,.1f}" for K in range(1, 13)]
+
+
+def test_one_family_with_many_numbers_of_components_at_80_columns():
+    lines = printed(selection_of(["multivariate_normal"], range(1, 21)))
+    assert not any("\u2026" in line for line in lines)
+    assert [int(K) for line in lines if line.startswith("K  ") for K in line.split()[1:]] == list(range(1, 21))
+    assert sum(line.startswith("BIC") for line in lines) == 3
+    head = next(line for line in lines if line.startswith("best first")).split()
+    assert head == ["best", "first", "log-likelihood", "free", "AIC", "BIC", "ICL", "entropy", "converged"]
+
+
+@pytest.mark.parametrize("criterion", ["aic", "aicc", "sabic", "icl"])
+def test_at_80_columns_the_list_has_the_criterion_that_decided(criterion):
+    title = {"aicc": "AICc"}.get(criterion, criterion.upper())
+    lines = printed(selection_of(["columns(age: lognormal, city: categorical, visits: poisson)", "normal"], (1, 2)))
+    assert all(len(line) <= 80 for line in lines)
+    lines = printed(selection_of(["student_t(structure='full')", "multivariate_normal"], (1, 2), criterion))
+    assert title in lines[0].split()
+    assert lines[1].split()[:3] == ["student_t", "full", "1"]
+    assert not any("\u2026" in line for line in lines)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import runpy
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -174,6 +173,43 @@ def test_noise_is_a_component_of_its_own(panels):
     noise = result.model.latent.mixing_proportions[-1]
     assert_allclose(np.trapezoid(found.components[1], found.points), noise, rtol=0.05)  # within the box
     assert len(emix.plot.profile(result, x, cleared(panels[0, 1])).get_legend().get_texts()) == 1
+
+
+def test_dollars_in_names_are_no_formulas():
+    rng = np.random.default_rng(0)
+    names = ["cost $", r"price $\frac", r"$\foo$"]
+    table = {name: rng.normal(size=60) for name in names}
+    table["b $x$"] = np.where(rng.random(60) < 0.5, "a $1$", "$").astype(object)
+    families = {**dict.fromkeys(names, "normal"), "b $x$": "categorical"}
+    fitted = emix.MixtureModel(1, family=families, n_init=1, random_state=0).fit(table)
+    model = emix.Mixture(emix.MultivariateNormal(), 1)
+    numbers = {name: table[name] for name in names}
+    result = emix.fit(model, numbers)
+    axes = [
+        emix.plot.pairs(fitted, table)[3, 0],
+        emix.plot.profile(fitted),
+        emix.plot.density(fitted, table, "b $x$"),
+        emix.plot.residuals(result, numbers),
+        emix.plot.residuals(result, numbers, column=r"$\foo$"),
+        emix.plot.qq(result, numbers),
+    ]
+    for ax in axes:
+        ax.figure.canvas.draw()
+    shown = [text for ax in axes for text in ax.findobj(matplotlib.text.Text)]
+    read = {found for text in shown for found, is_math in [text._preprocess_math(text.get_text())] if not is_math}
+    assert {*names, "b $x$", "a $1$", "b $x$ = a $1$"} <= read
+
+
+def test_the_numbers_of_long_bars_have_room_beside_the_axis():
+    model = emix.Mixture(emix.Normal([[-123_456.0], [98_765.0], [98_770.0]], [[1e8], [1e8], [1e8]]))
+    ax = emix.plot.profile(model, kind="differences")
+    ax.figure.canvas.draw()
+    inside = ax.get_window_extent()
+    for text in ax.texts:
+        if "," in text.get_text():
+            box = text.get_window_extent()
+            assert inside.x0 <= box.x0
+            assert box.x1 <= inside.x1
 
 
 # -- the numbers in them -----------------------------------------------------------------------------------------------
@@ -389,39 +425,6 @@ def test_the_trace_of_a_users_own_model(panels):
     with pytest.raises(emix.ModelError, match="a Mixture"):
         emix.plot.profile(result)
     assert "<p" in result._repr_html_()
-
-
-@dataclass
-class Chosen:
-    """What `emix.select` returns, as far as a picture reads it."""
-
-    table: list
-    is_complete: bool = True
-
-    def rows(self):
-        return self.table
-
-
-def candidate(family, K, bic, error="", converged=True):
-    return {"family": family, "n_components": K, "bic": bic, "entropy": None, "error": error, "converged": converged}
-
-
-def test_the_best_candidate_is_marked(panels):
-    table = [candidate("normal", K, value) for K, value in ((1, 50.0), (2, 30.0), (3, 35.0))]
-    table += [candidate("gamma", 1, 40.0), candidate("gamma", 2, None, error="failed"), candidate("gamma", 3, 10.0)]
-    table[-1]["converged"] = False
-    ax = emix.plot.selection(Chosen(table, is_complete=False), ax=cleared(panels[0, 0]))
-    assert_is_a_picture(ax, 3)
-    star = next(line for line in ax.lines if line.get_label() == "the best")
-    assert (star.get_xdata(), star.get_ydata()) == ([2], [30.0])
-    notes = " ".join(text.get_text() for text in ax.texts)
-    assert "1 of 6 candidates failed" in notes
-    assert "interrupted" in notes
-    assert "smaller is better" in ax.get_ylabel()
-    with pytest.raises(emix.ModelError, match="candidates with entropy"):
-        emix.plot.selection(Chosen(table), "entropy")
-    with pytest.raises(emix.ModelError, match="criterion"):
-        emix.plot.selection(Chosen(table), "dic")
 
 
 def test_quantile_residuals_on_the_line_of_a_true_model(panels, monkeypatch):

@@ -145,13 +145,14 @@ def test_plot_refuses_before_it_computes(run, tmp_path, monkeypatch):
 def test_the_code_of_the_page_runs_and_its_pictures_are_small(monkeypatch):
     monkeypatch.chdir(ROOT)
     script = runpy.run_path("docs/make_pictures.py")
-    names, sizes = {}, []
+    names, sizes, pictured = {}, [], set()
     for code, picture in script["blocks"](Path("docs/plots.md").read_text()):
         exec(code, names)
         if picture is not None:
             assert script["figure_of"](names, code).axes
             sizes.append((Path("docs") / picture).stat().st_size)
-    assert len(sizes) >= 8
+            pictured |= {one for one in emix.plot.__all__ if f"emix.plot.{one}(" in code}
+    assert pictured == set(emix.plot.__all__)
     assert max(sizes) < 60_000
     assert sum(sizes) < 800_000
     assert len(list(Path("docs/pictures").glob("*.png"))) >= len(sizes)

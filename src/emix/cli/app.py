@@ -201,7 +201,9 @@ def fit(
     """
     from emix.cli import commands
     from emix.cli.choice import read_choice
+    from emix.cli.paths import check_apart
 
+    check_apart(data, out=out, report=report, checkpoint=checkpoint)
     choice = read_choice(components, family, covariance, criterion, cross_validate)
     one = None if choice.families and choice.is_asked_for else commands.one_family(family)
     number = 0 if choice.is_asked_for else choice.numbers[0]
@@ -251,7 +253,9 @@ def predict(
 ) -> int:
     """Each row's component and responsibilities, as CSV."""
     from emix.cli import commands
+    from emix.cli.paths import check_apart
 
+    check_apart([model, *data], out=out)
     return commands.predict(model, data, out=out, as_json=json, unknown=unknown_missing)
 
 
@@ -286,7 +290,9 @@ def impute(
 ) -> int:
     """Rows with their missing cells filled in, as CSV."""
     from emix.cli import rows
+    from emix.cli.paths import check_apart
 
+    check_apart([model], out=out)  # the table itself may be completed in place
     return rows.impute(model, data, draws=draws, seed=seed, out=out, as_json=json, unknown=unknown_missing)
 
 
@@ -304,7 +310,9 @@ def sample(
 ) -> int:
     """Draw rows from a model, as CSV with their components."""
     from emix.cli import rows
+    from emix.cli.paths import check_apart
 
+    check_apart([model], out=out)
     return rows.sample(model, n, given=given, seed=seed, out=out, as_json=json)
 
 
@@ -337,8 +345,10 @@ def plot(
     dpi: Annotated[int, typer.Option(help="Dots per inch, of .png and .jpg.")] = 150,
 ) -> int:
     """A picture of a model and its data."""
+    from emix.cli.paths import check_apart
     from emix.cli.plot import plot as draw
 
+    check_apart([model, *data], out=out)
     names = None if columns is None else [name.strip() for name in columns.split(",")]
     return draw(model, data, kind=kind, out=out, column=column, columns=names, weights=weights, seed=seed, dpi=dpi)
 
@@ -399,7 +409,9 @@ def report(
 ) -> int:
     """Write an HTML report of a fit: components in words and pictures, what to distrust, EM step by step."""
     from emix.cli import report as commands
+    from emix.cli.paths import check_apart
 
+    check_apart([model, *data], out=out)
     return commands.report(model, data, out=out, labels=labels, weights=weights, title=title)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -259,6 +260,20 @@ def _has_gaps(rows: list[dict[str, Any]]) -> bool:
 def title_of(criterion: str) -> str:
     """A criterion's name for people."""
     return {"cross_validated": "cross-validated log-likelihood", "aicc": "AICc"}.get(criterion, criterion.upper())
+
+
+def short_names(families: Iterable[str]) -> dict[str, str]:
+    """Each family's name for people, by its own: its structure alone where the families differ in nothing else."""
+    names = list(dict.fromkeys(families))
+    found = [re.fullmatch(r"(\w+)(?:\(structure='([^']+)'\))?", name) for name in names]
+    is_structure_alone = len(names) > 1 and all(found) and len({one[1] for one in found if one is not None}) == 1
+
+    def short(name: str, one: re.Match[str] | None) -> str:
+        if one is None:
+            return name
+        return one[2] or "full" if is_structure_alone else " ".join(part for part in one.groups() if part)
+
+    return {name: short(name, one) for name, one in zip(names, found, strict=True)}
 
 
 def pointed_out(selection: Selection) -> list[str]:

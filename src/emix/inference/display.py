@@ -225,3 +225,22 @@ def _on_grid(
         top = float(falling[0])
         found.append(Outline(k, None, axes[0], axes[1], product / top, level / top))
     return found
+
+
+# -- model choice ------------------------------------------------------------------------------------------------------
+
+FAR, SHOWN = 10.0, 4.0
+"""Multiples of the median distance from the best value: from which the worst would press the better half of the values
+together, and up to which values are then shown."""
+
+
+def near_best(values: Array, *, is_smaller: bool) -> tuple[float, float] | None:
+    """The part of an axis of criteria on which the better ones can be told apart; None where all fit on it."""
+    best = float(values.min() if is_smaller else values.max())
+    away = np.abs(values - best)
+    middle = float(np.median(away))
+    if middle == 0 or away.max() <= FAR * middle:
+        return None
+    margin = 0.05 * SHOWN * middle
+    low, high = -margin, SHOWN * middle
+    return (best + low, best + high) if is_smaller else (best - high, best - low)

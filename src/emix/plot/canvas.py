@@ -139,15 +139,20 @@ def hatch(model: Mixture, k: int) -> str:
 
 def name(model: Mixture, k: int) -> str:
     """Of a component."""
-    return component_column(model, k)
+    return literal(component_column(model, k))
 
 
-def short_name(model: Mixture, k: int) -> str:
+def short_name(model: Mixture, k: int, limit: int = 24) -> str:
     """Where there is little room: its number, or its own name."""
     text = component_column(model, k)
-    return str(k) if text == f"component {k}" else text
+    return str(k) if text == f"component {k}" else clipped(text, limit)
 
 
 def clipped(text: str, limit: int = 24) -> str:
     """A name that does not push everything else aside."""
-    return text if len(text) <= limit else text[: limit - 1] + "\u2026"
+    return literal(text if len(text) <= limit else text[: limit - 1] + "\u2026")
+
+
+def literal(text: str) -> str:
+    """A user's text as it is: Matplotlib would read what stands between two dollars as a formula."""
+    return text.replace("$", r"\$")
