@@ -391,11 +391,13 @@ def test_a_relation_of_duckdb_is_scanned(rows):
     [
         ("nowhere/*.parquet", "there is none at|There is none at"),
         (42, "int"),
+        (pl.Series([1.0, 2.0]), "Found a Series: "),
+        (pd.DataFrame(np.zeros((3, 2)), columns=["a", "a"]), "Found a DataFrame: Duplicate column names"),
         ("mixed", "one kind"),
     ],
 )
 def test_what_cannot_be_scanned_is_refused(tmp_path, rows, data, message):
-    if data == "mixed":
+    if isinstance(data, str) and data == "mixed":
         pq.write_table(rows.select(["a"]), tmp_path / "one.parquet")
         pc.write_csv(rows.select(["a"]), tmp_path / "two.csv")
         data = tmp_path

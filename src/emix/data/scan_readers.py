@@ -119,7 +119,7 @@ def record_batches(source: Any) -> Iterator[Any]:
         yield source
         return
     if hasattr(source, "__arrow_c_stream__"):
-        yield from pa.RecordBatchReader.from_stream(source)
+        yield from _stream(source)
         return
     if not isinstance(source, Iterable):
         raise DataError.unreadable(type(source).__name__)
@@ -127,9 +127,19 @@ def record_batches(source: Any) -> Iterator[Any]:
         if isinstance(one, pa.RecordBatch):
             yield one
         elif hasattr(one, "__arrow_c_stream__"):  # a polars or pandas frame
-            yield from pa.RecordBatchReader.from_stream(one)
+            yield from _stream(one)
         else:
             raise DataError.unreadable(f"an iterable of {type(one).__name__}")
+
+
+def _stream(source: Any) -> Any:
+    """A reader of what has `__arrow_c_stream__`."""
+    import pyarrow as pa
+
+    try:
+        return pa.RecordBatchReader.from_stream(source)
+    except ValueError as error:  # a series; a frame of pandas with repeated names
+        raise DataError.unreadable(f"a {type(source).__name__}: {error}") from error
 
 
 def _begun(source: Any) -> Any:
