@@ -335,6 +335,8 @@ def test_csv_files_need_the_same_columns_when_they_are_scanned(tmp_path):
         emix.scan(tmp_path)
     (tmp_path / "two.csv").write_text("b,a\n20,10\n")
     assert emix.scan(tmp_path).read().column("a").tolist() == [1.0, 10.0]
+    (tmp_path / "two.csv").write_bytes(b"a,b\n10,\xe9\n")  # what no one asks for may be no UTF-8
+    assert emix.scan(tmp_path).select(["a"]).read().column("a").tolist() == [1.0, 10.0]
 
 
 def test_a_bad_cell_of_a_csv_file_is_named_by_row_and_column(tmp_path):
