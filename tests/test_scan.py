@@ -370,6 +370,7 @@ def test_frames_and_queries_are_scanned_whether_named_or_returned(rows):
     want = bits(emix.fit(emix.Mixture(emix.Normal(), 2), frame, **how))
     data = [
         emix.scan(frame, memory_limit=0),
+        emix.scan(frame.to_pandas().assign(scanner=1.0), memory_limit=0).select(["a"]),
         emix.scan(lambda: frame, memory_limit=0),
         emix.scan(lambda: frame.lazy(), memory_limit=0),
         frame.lazy(),

@@ -144,11 +144,12 @@ def _stream(source: Any) -> Any:
 
 def _begun(source: Any) -> Any:
     """A query as a reader of its batches; anything else as it is."""
-    if hasattr(source, "collect_batches"):  # polars.LazyFrame
+    kind = type(source)  # a column of a frame may have any of these names
+    if hasattr(kind, "collect_batches"):  # polars.LazyFrame
         return source.collect_batches(chunk_size=ROWS, maintain_order=True)
-    if hasattr(source, "scanner"):  # pyarrow.dataset.Dataset
+    if hasattr(kind, "scanner"):  # pyarrow.dataset.Dataset
         return source.scanner(batch_size=ROWS, fragment_readahead=1, batch_readahead=2).to_reader()
-    if hasattr(source, "fetch_arrow_reader"):  # duckdb.DuckDBPyRelation; newer ones warn of this name
+    if hasattr(kind, "fetch_arrow_reader"):  # duckdb.DuckDBPyRelation; newer ones warn of this name
         return getattr(source, "to_arrow_reader", source.fetch_arrow_reader)(ROWS)
     return source
 
