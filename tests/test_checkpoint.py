@@ -3,6 +3,7 @@
 import errno
 import json
 import warnings
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from benchmarks import kills
 from emix import state
 from emix.em import checkpoint as checkpoints
 from emix.em.acceleration import Daarem
+from emix.em.stopping import Rule
 
 MODEL = emix.Mixture(emix.MultivariateNormal(), 2)
 
@@ -300,6 +302,16 @@ class Bored:
         return False
 
 
+@dataclass(frozen=True)
+class Weary(Rule):
+    """Another one."""
+
+    after: int
+
+    def __call__(self, history):
+        return emix.StopReason.ITERATIONS if len(history) > self.after else None
+
+
 @pytest.mark.parametrize(
     ("first", "second", "what"),
     [
@@ -310,6 +322,7 @@ class Bored:
         ({"random_state": np.random.default_rng(0)}, {"random_state": np.random.default_rng(1)}, "random_state = "),
         ({"tol": 1.0}, {"tol": 1e-3}, r"stop = Aitken\(tol=1.0\); now it is Aitken\(tol=0.001\)"),
         ({"stop": Bored(2)}, {"stop": Bored(3)}, "stop"),
+        ({"stop": Weary(2)}, {"stop": Weary(3)}, "stop"),
     ],
 )
 def test_arguments_are_told_apart_whatever_their_kind(tmp_path, first, second, what):
@@ -324,6 +337,12 @@ def test_a_series_and_a_generator_go_on_as_well(tmp_path):
     first = fit(path, start=pd.Series(START), random_state=np.random.default_rng(0), tol=1.0)
     again = fit(path, start=pd.Series(START), random_state=np.random.default_rng(0), tol=1.0, stop_at=0)
     assert bits(again) == bits(first)
+
+
+@pytest.mark.parametrize("rule", [Bored, Weary])
+def test_a_rule_of_the_users_own_goes_on_as_well(tmp_path, rule):
+    first = fit(tmp_path / "fit.ckpt", stop=rule(3))
+    assert bits(fit(tmp_path / "fit.ckpt", stop=rule(3), stop_at=0)) == bits(first)
 
 
 def test_an_argument_that_cannot_be_told_from_others_is_refused(tmp_path):

@@ -335,6 +335,8 @@ def test_csv_files_need_the_same_columns_when_they_are_scanned(tmp_path):
         emix.scan(tmp_path)
     (tmp_path / "two.csv").write_text("b,a\n20,10\n")
     assert emix.scan(tmp_path).read().column("a").tolist() == [1.0, 10.0]
+    (tmp_path / "two.csv").write_bytes(b"a,b\n10,\xe9\n")  # what no one asks for may be no UTF-8
+    assert emix.scan(tmp_path).select(["a"]).read().column("a").tolist() == [1.0, 10.0]
 
 
 def test_a_bad_cell_of_a_csv_file_is_named_by_row_and_column(tmp_path):
@@ -368,6 +370,7 @@ def test_frames_and_queries_are_scanned_whether_named_or_returned(rows):
     want = bits(emix.fit(emix.Mixture(emix.Normal(), 2), frame, **how))
     data = [
         emix.scan(frame, memory_limit=0),
+        emix.scan(frame.to_pandas().assign(scanner=1.0), memory_limit=0).select(["a"]),
         emix.scan(lambda: frame, memory_limit=0),
         emix.scan(lambda: frame.lazy(), memory_limit=0),
         frame.lazy(),
@@ -391,11 +394,13 @@ def test_a_relation_of_duckdb_is_scanned(rows):
     [
         ("nowhere/*.parquet", "there is none at|There is none at"),
         (42, "int"),
+        (pl.Series([1.0, 2.0]), "Found a Series: "),
+        (pd.DataFrame(np.zeros((3, 2)), columns=["a", "a"]), "Found a DataFrame: Duplicate column names"),
         ("mixed", "one kind"),
     ],
 )
 def test_what_cannot_be_scanned_is_refused(tmp_path, rows, data, message):
-    if data == "mixed":
+    if isinstance(data, str) and data == "mixed":
         pq.write_table(rows.select(["a"]), tmp_path / "one.parquet")
         pc.write_csv(rows.select(["a"]), tmp_path / "two.csv")
         data = tmp_path

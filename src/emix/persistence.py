@@ -234,7 +234,7 @@ def check_writable(path: str | Path) -> None:
 def remove_partial(path: str | Path) -> None:
     """Remove what a process that was killed while it wrote this file has left beside it."""
     path = Path(os.path.realpath(path))
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*{PARTIAL}"):
+    for left in path.parent.glob(f".{glob.escape(path.name)}.{'[!.]' * 8}{PARTIAL}"):
         with suppress(OSError):
             left.unlink()
 

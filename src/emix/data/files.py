@@ -215,11 +215,11 @@ def header_of(path: Path) -> list[str]:
             head = file.read(HEAD_BYTES)
         if not head.strip():
             raise DataError.empty_file(path)
-        with path.open(encoding="utf-8-sig", newline="") as text:
+        with path.open(encoding="utf-8-sig", errors="replace", newline="") as text:  # other cells may be bad
             return next(cells for cells in csv.reader(text, delimiter=_delimiter(path, head)) if cells)
     except OSError as error:
         raise DataError.vanished_file(path) from error
-    except (UnicodeDecodeError, csv.Error, StopIteration) as error:
+    except (csv.Error, StopIteration) as error:
         raise DataError.damaged_file(path, detail=_first_line(error)) from error
 
 

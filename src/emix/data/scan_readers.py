@@ -119,7 +119,7 @@ def record_batches(source: Any) -> Iterator[Any]:
         yield source
         return
     if hasattr(source, "__arrow_c_stream__"):
-        yield from pa.RecordBatchReader.from_stream(source)
+        yield from _stream(source)
         return
     if not isinstance(source, Iterable):
         raise DataError.unreadable(type(source).__name__)
@@ -127,18 +127,29 @@ def record_batches(source: Any) -> Iterator[Any]:
         if isinstance(one, pa.RecordBatch):
             yield one
         elif hasattr(one, "__arrow_c_stream__"):  # a polars or pandas frame
-            yield from pa.RecordBatchReader.from_stream(one)
+            yield from _stream(one)
         else:
             raise DataError.unreadable(f"an iterable of {type(one).__name__}")
 
 
+def _stream(source: Any) -> Any:
+    """A reader of what has `__arrow_c_stream__`."""
+    import pyarrow as pa
+
+    try:
+        return pa.RecordBatchReader.from_stream(source)
+    except ValueError as error:  # a series; a frame of pandas with repeated names
+        raise DataError.unreadable(f"a {type(source).__name__}: {error}") from error
+
+
 def _begun(source: Any) -> Any:
     """A query as a reader of its batches; anything else as it is."""
-    if hasattr(source, "collect_batches"):  # polars.LazyFrame
+    kind = type(source)  # a column of a frame may have any of these names
+    if hasattr(kind, "collect_batches"):  # polars.LazyFrame
         return source.collect_batches(chunk_size=ROWS, maintain_order=True)
-    if hasattr(source, "scanner"):  # pyarrow.dataset.Dataset
+    if hasattr(kind, "scanner"):  # pyarrow.dataset.Dataset
         return source.scanner(batch_size=ROWS, fragment_readahead=1, batch_readahead=2).to_reader()
-    if hasattr(source, "fetch_arrow_reader"):  # duckdb.DuckDBPyRelation; newer ones warn of this name
+    if hasattr(kind, "fetch_arrow_reader"):  # duckdb.DuckDBPyRelation; newer ones warn of this name
         return getattr(source, "to_arrow_reader", source.fetch_arrow_reader)(ROWS)
     return source
 

@@ -94,11 +94,12 @@ def _told(name: str, value: Any, types: dict[str, type]) -> Any:
     """
     if isinstance(value, str | int | float | bool | type(None)):
         return value
-    if isinstance(value, Rule):
+    is_own = type(value).__module__.partition(".")[0] == "emix"
+    if isinstance(value, Rule) and is_own:
         return repr(value)
     if hasattr(value, "__array__"):
         value = [one.tolist() if one.dtype == object else one for one in read_table(value).columns]
-    elif hasattr(value, "__dict__") and not is_dataclass(value):  # a rule of the user's own
+    elif hasattr(value, "__dict__") and not is_own:  # a rule of the user's, whether a dataclass or not
         value = (type(value).__qualname__, vars(value))
     try:
         return _sha256(encode(value, types))

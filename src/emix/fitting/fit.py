@@ -162,10 +162,9 @@ def fit(
         else:
             source = opened.source_for_any(model, settings.n_jobs)
             kept, settings = _kept(keeping, model, source, settings)
-            if kept is not None and kept.result is not None:
-                return kept.result  # type: ignore[no-any-return]
             starts = [Start("given", one) for one in (start if isinstance(start, list | tuple) else [start or model])]
-            result = _fit_from(starts, source, source, settings, on_iteration, kept)
+            before = None if kept is None else kept.result
+            result = before or _fit_from(starts, source, source, settings, on_iteration, kept)
     if result.stop_reason is StopReason.MAX_ITER:
         sentence = result.stop_reason.sentence
         warn(f"{sentence} after {result.n_iter} iterations. Raise max_iter, or tol.", ConvergenceWarning, stacklevel=2)
