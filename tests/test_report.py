@@ -415,6 +415,12 @@ def test_a_saved_fit_knows_how_it_ended(eruptions, tmp_path):
     emix.save(result.model, tmp_path / "alone.json")
     assert load_result(tmp_path / "alone.json") is None
     document = json.loads((tmp_path / "m.json").read_text())
+    for start in document["fit"]["starts"]:
+        del start["weight"]  # a file of before they were kept
+    (tmp_path / "m.json").write_text(json.dumps(document))
+    assert [one.log_likelihood for one in load_result(tmp_path / "m.json").starts] == [
+        one.log_likelihood for one in result.starts
+    ]
     document["fit"]["stop_reason"] = "boredom"
     (tmp_path / "m.json").write_text(json.dumps(document))
     with pytest.raises(emix.FileError, match="summary of the fit is damaged"):

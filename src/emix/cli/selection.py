@@ -15,6 +15,7 @@ from emix.cli import commands, report
 from emix.cli.arguments import family_of
 from emix.cli.choice import OUTSIDE, Choice
 from emix.cli.progress import Bar
+from emix.cli.reading import in_memory
 from emix.data.scan import Scan
 from emix.data.table import Table
 from emix.errors import DataError, ModelError
@@ -63,7 +64,7 @@ def fit(
             raise DataError.needs_memory("--report" if report_to is not None else "--intervals")
         some = table.select(names).head(commands.SAMPLE)
         if with_intervals or report_to is not None:
-            table, known = commands.in_memory(table, known)
+            table, known = in_memory(table, known)
     else:
         table, known = request.read_table()
         some = table

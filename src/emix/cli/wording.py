@@ -29,6 +29,9 @@ PHRASES = {
     "Mixture(family, n_components=2)": "--components 2",
     "variance_floor=0.001 of Normal, LogNormal or MultivariateNormal": '--family "normal(variance_floor=0.001)"',
     "prior_rows=1.0 of Mixture": "--prior-rows 1",
+    "Found a scan larger than its memory_limit, or a Dask collection": "Found files of more than 64 MiB, or --dask",
+    "Raise it (emix.scan(..., memory_limit=...)), or take a sample of the rows": "Leave --dask out where the rows take "
+    "no more than 64 MiB (8 bytes a cell); else give a sample of them",
 }
 """What to do, said in Python's way -> said with options."""
 _NAMES = re.compile(rf"(?<!\w)'[^'\n]*'|(?<!\w)(?P<name>{'|'.join(OPTIONS)})(?P<value>=)?(?!\w)")

@@ -132,6 +132,10 @@ def read_table(data: Any, *, takes_sparse: bool = False) -> Table:
     if isinstance(frame, nw.Series):
         name = str(frame.name) if frame.name not in (None, "") else "x0"
         return _checked(Table((name,), (_from_series(frame),), has_names=frame.name not in (None, "")))
+    if hasattr(type(data), "__arrow_c_stream__"):  # a record batch, or the table of another library
+        import pyarrow as pa
+
+        return _from_frame(nw.from_native(pa.table(data), eager_only=True))
     if _is_tosses(data):
         return tosses(list(data))
     return _from_array(data)

@@ -164,6 +164,13 @@ class InvariantError(FitError):
         )
 
     @classmethod
+    def statistics_not_finite(cls, *, iteration: int) -> Self:
+        return cls(
+            f"the expected statistics must be finite.\n  In iteration {iteration} some are not.\n"
+            f"  Check the model's `expect`, or the scale of the data."
+        )
+
+    @classmethod
     def not_finite(cls, *, iteration: int, found: float) -> Self:
         return cls(
             f"the log-likelihood must be finite.\n  In iteration {iteration} it is {found}.\n"

@@ -21,6 +21,7 @@ from emix.fitting.settings import draw_seed
 from emix.fitting.use import prepared, source_responsibilities
 from emix.inference.densities import component_densities, drawn_rows, kind_of, part_of
 from emix.model import Mixture
+from emix.results import Fitted
 
 SHARE = 1 - np.exp(-0.5)
 """Of a component within its outline."""
@@ -70,13 +71,13 @@ class DisplayRows:
 
 
 def display_rows(
-    model: Mixture, data: Any, *, limit: int, random_state: Any = 0, sample_weight: Any = None
+    model: Fitted, data: Any, *, limit: int, random_state: Any = 0, sample_weight: Any = None
 ) -> DisplayRows:
     """Some rows for a picture, each as likely to be drawn as another.
 
     Parameters
     ----------
-    model : Mixture
+    model : Mixture, FitResult or fitted estimator
         With parameters.
     data, sample_weight
         As in `fit`. Where weights differ, rows are drawn as often as their weights say.

@@ -24,7 +24,7 @@ LARGER_IS_BETTER = ("log_likelihood", "cross_validated", "entropy")
 
 
 def trace(result: Any, ax: Axes | None = None, *, scale: str = "gap") -> Axes:
-    """How the winning run climbed, iteration by iteration, and where the other starts ended.
+    """How the winning run climbed, iteration by iteration, and where the other starts ended that saw all rows.
 
     With 'gap' the axis shows how many nats the log-likelihood lies below the highest, in powers of ten: EM climbs by
     ever smaller steps, and a constant rate of convergence is a straight line. Steps that leapt ahead are marked.
@@ -87,17 +87,18 @@ def trace(result: Any, ax: Axes | None = None, *, scale: str = "gap") -> Axes:
     ax.locator_params(axis="x", integer=True)
     n_failed = sum(start.stop_reason is StopReason.DEGENERATE for start in result.starts)
     failed = f"{n_failed} of {len(result.starts)} starts failed" if n_failed else ""
-    canvas.entitle(ax, f"Log-likelihood {result.log_likelihood:,.2f}: {_ending(result.stop_reason)}", [failed])
+    n_else = len(result.starts) - n_failed - len(result.comparable_starts)
+    sampled = f"not shown: {n_else} short run{'s' * (n_else > 1)} on a sample of the rows" if n_else else ""
+    canvas.entitle(ax, f"Log-likelihood {result.log_likelihood:,.2f}: {_ending(result.stop_reason)}", [failed, sampled])
     canvas.legend(ax, beside=True)
     return ax
 
 
 def _ends(result: FitResult) -> list[tuple[int, float, bool]]:
-    """Iterations, log-likelihood and whether it was only a short run, of each other start that led to a model."""
+    """Iterations, log-likelihood and whether it was only a short run, of each other start of the same rows."""
     found = [
         (start.n_iter, start.log_likelihood, start.stop_reason is StopReason.SHORT_RUN)
-        for start in result.starts
-        if math.isfinite(start.log_likelihood) and start.stop_reason is not StopReason.DEGENERATE
+        for start in result.comparable_starts
     ]
     own = (result.n_iter, result.log_likelihood, False)
     if own in found:

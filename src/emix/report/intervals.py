@@ -8,14 +8,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from emix.described import SAID_TWICE
 from emix.model import Mixture
 from emix.report.text import component_title, number
 
 if TYPE_CHECKING:  # it loads SciPy's distributions: half a second that other commands need not wait
     from emix.inference import Uncertainty
 
-SAID_TWICE = {"variance", "log_variance", "covariance"}
-"""Parameters that people read as standard deviations and correlations, which are listed too; --json has all."""
 MAX_LINES = 120
 METHODS = {"observed": "observed information", "outer": "outer product of the scores", "sandwich": "sandwich"}
 

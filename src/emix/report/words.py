@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emix.block import Array
+from emix.described import capitalised as capitalised
 from emix.families import CensoredWeibull, Columns, Family, ScipyDistribution
 from emix.families.von_mises import TURN
 from emix.model import Mixture
@@ -306,11 +307,6 @@ def joined(parts: Sequence[str]) -> str:
     if len(parts) < 3:
         return " and ".join(parts)
     return "; ".join(parts[:-1]) + f"; and {parts[-1]}"
-
-
-def capitalised(text: str) -> str:
-    """The first letter alone."""
-    return text[:1].upper() + text[1:]
 
 
 def listed_short(names: Sequence[str], most: int) -> str:

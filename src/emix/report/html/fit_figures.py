@@ -10,7 +10,7 @@ import numpy as np
 from emix.report.html.colours import NOISE, PALETTE, short
 from emix.report.html.facts import CERTAIN, Facts
 from emix.report.html.figures import Figure, layout, safe
-from emix.results import FitResult
+from emix.results import FitResult, StopReason
 
 MANY = 60
 """Iterations from which the early ones, where most is gained, need an axis that gives them room."""
@@ -52,8 +52,8 @@ def _early_first(line: dict[str, Any], last: int) -> dict[str, Any]:
 
 
 def starts_figure(result: FitResult) -> Figure | None:
-    """Where the starts ended; None for a single one."""
-    ended = [one for one in result.starts if np.isfinite(one.log_likelihood)]
+    """Where the starts ended whose log-likelihood is of all rows; None for a single one."""
+    ended = result.comparable_starts
     if len(ended) < 2:
         return None
     best = max(one.log_likelihood for one in ended)
@@ -79,7 +79,13 @@ def starts_figure(result: FitResult) -> Figure | None:
     plain["xaxis"] = {**plain["xaxis"], "dtick": max(1, len(result.starts) // 10)}
     if min(one.log_likelihood for one in ended) > best - 1:  # a picture of rounding would look like disagreement
         plain["yaxis"] = {**plain["yaxis"], "range": [-1.0, 0.1]}
-    return Figure("starts", "The starts", data, plain, "Each start climbs to the nearest top; the highest is taken.")
+    caption = "Each start climbs to the nearest top; the highest is taken."
+    if not all(one.stop_reason.converged for one in ended):
+        caption = "Each start climbs towards the nearest top, the most promising to their end; the highest is taken."
+    n_else = sum(one.stop_reason is not StopReason.DEGENERATE for one in result.starts) - len(ended)
+    if n_else:
+        caption += f" Not shown: {n_else} short run{'s' * (n_else > 1)} on a sample of the rows."
+    return Figure("starts", "The starts", data, plain, caption)
 
 
 def certainty_figure(facts: Facts) -> Figure | None:

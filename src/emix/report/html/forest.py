@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from emix.inference.uncertainty import AT_BOUNDARY
+from emix.described import SAID_TWICE
+from emix.inference.estimates import AT_BOUNDARY
 from emix.report.html.candidates import is_number
 from emix.report.html.colours import short
 from emix.report.html.figures import GRID, INK, Figure, clipped, layout, safe
-from emix.report.intervals import SAID_TWICE, estimate_title
+from emix.report.intervals import estimate_title
 from emix.report.text import number
 
 PANELS = 12
