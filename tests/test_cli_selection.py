@@ -183,3 +183,13 @@ def test_at_80_columns_the_list_has_the_criterion_that_decided(criterion):
     assert title in lines[0].split()
     assert lines[1].split()[:3] == ["student_t", "full", "1"]
     assert not any("\u2026" in line for line in lines)
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+def test_what_has_no_room_is_left_out_and_never_cut(width):
+    names = ["multivariate_normal(structure='EII')", "columns(age: lognormal, city: categorical, visits: poisson)"]
+    lines = printed(selection_of(names, range(1, 8), "aicc"), width)
+    assert not any("\u2026" in line for line in lines)
+    assert all("AICc" in line for line in lines if line.startswith(("best first", "AICc")))
+    head = next(line for line in lines if line.startswith("best first"))
+    assert ("converged" in head) == (width >= 80)

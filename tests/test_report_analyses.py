@@ -66,7 +66,7 @@ def test_the_candidates_have_all_criteria_and_the_choice_is_in_short(written, er
     selection = selection_of(eruptions[1], STRUCTURES[:3], (1, 2), "sabic")
     found = written(eruptions[1], eruptions[0], selection=selection)
     for text in (
-        "The model was chosen among 6 candidates (1 to 2 components, 3 families) by the SABIC.",
+        "The model was chosen among 6 candidates (1 to 2 components, 3 covariance structures) by the SABIC.",
         "0.900",
         "than the whole",
     ):

@@ -39,6 +39,7 @@ def test_words_tell_components_apart(eruptions):
     assert [dict(map(reversed, one))["eruptions"] for one in heights] == ["very low", "second highest", "highest"]
     assert [dict(map(reversed, one))["waiting"] for one in heights] == ["low", "second highest", "highest"]
     assert not any(one.alike for one in told)
+    assert told[1].told.startswith("Second highest ")
 
 
 def test_of_each_component_that_is_told_in_which_it_differs():

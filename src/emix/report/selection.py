@@ -18,8 +18,9 @@ LONGEST = 30
 """Letters of a family's name that stand in one line."""
 GAP = 2
 """Between the columns of a table."""
-WANTED = ("bic", "aic", "icl", "entropy", "aicc", "sabic")
-"""Columns of the list, as far as there is room for them, after those that it always has."""
+FIRST = ("log_likelihood", "n_free_parameters", "converged", "cross_validated")
+WANTED = (*FIRST, "bic", "aic", "icl", "entropy", "aicc", "sabic")
+"""Columns of the list beside the criterion that decided, as far as there is room for them; these first."""
 NAMED_FAILURES = 3
 
 
@@ -123,11 +124,10 @@ def _print_list(console: Console, selection: Selection, shown: list[Candidate], 
     beside = [f"K = {one.n_components}" if is_single else names[one.family] for one in shown]
     widths = {key: max(map(len, (_head(key), *(row[key] for row in cells)))) + GAP for key in cells[0]}
     has_folds = any(one.cross_validated is not None for one in selection.candidates)
-    kept = {"log_likelihood", "n_free_parameters", "converged", selection.criterion}
-    kept |= {key for key, is_kept in (("n_components", not is_single), ("cross_validated", has_folds)) if is_kept}
+    kept = {selection.criterion} if is_single else {selection.criterion, "n_components"}
     room = console.width - min(max(map(len, ("best first", *beside))), LONGEST) - sum(widths[key] for key in kept)
     for key in WANTED:
-        if key not in kept and widths[key] <= room:
+        if key not in kept and widths[key] <= room and (key != "cross_validated" or has_folds):
             kept.add(key)
             room -= widths[key]
     table = _table("best first", beside)

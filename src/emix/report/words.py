@@ -27,21 +27,8 @@ WORTH = 0.2
 LIKE_THE_WHOLE = 2
 """Columns that are told of a component that differs in none."""
 ORDINALS = ("", "second ", "third ", "fourth ", "fifth ", "sixth ", "seventh ", "eighth ", "ninth ", "tenth ")
-OPENINGS = (
-    "low",
-    "high",
-    "lowest",
-    "highest",
-    "very",
-    "average",
-    "half",
-    "mostly",
-    "often",
-    "more",
-    "much",
-    "rows",
-    "no",
-)
+HEIGHTS = ("very", "low", "high", "average", "lowest", "highest", *(one.strip() for one in ORDINALS[1:]))
+OPENINGS = (*HEIGHTS, "half", "mostly", "often", "more", "much", "rows", "no")
 """First words of a sentence that are not a column's name."""
 NEAR, FAR = 0.25, 1.25
 """Standard deviations of the whole column within which a component is average, and beyond which it is very high."""

@@ -24,11 +24,12 @@ NARROW, MARK, LETTER = 250, 56, 7
 def chosen_among(selection: Any) -> str:
     """How many candidates there were, and by what one of them was chosen."""
     rows = selection.rows()
-    families = {row["family"] for row in rows}
+    families = {str(row["family"]) for row in rows}
     numbers = {int(row["n_components"]) for row in rows}
     of = f"{min(numbers)} to {max(numbers)} components" if len(numbers) > 1 else ""
-    kinds = f"{len(families)} families" if len(families) > 1 else ""
-    what = f" ({', '.join(part for part in (of, kinds) if part)})"
+    is_one = len({family.partition("(")[0] for family in families}) == 1 and "structure=" in " ".join(families)
+    kinds = f"{len(families)} {'covariance structures' if is_one else 'families'}" if len(families) > 1 else ""
+    what = f" ({', '.join(part for part in (of, kinds) if part)})" if of or kinds else ""
     return f"The model was chosen among {len(rows):,} candidates{what} by the {criterion_words(selection.criterion)}."
 
 

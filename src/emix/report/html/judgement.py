@@ -167,8 +167,3 @@ def criteria(facts: Facts) -> list[tuple[str, str]]:
     if result is not None:
         found += [(name.upper(), number(getattr(result, name))) for name in ("aic", "bic", "icl")]
     return found
-
-
-def is_number(value: Any) -> bool:
-    """Whether there is a finite number."""
-    return value is not None and bool(np.isfinite(value))
