@@ -121,13 +121,19 @@ def test_nothing_to_choose_from_is_said_beneath_the_table(run, file):
         (["-k", "1:x"], "--components needs whole numbers >= 1, such as 3, 2,3,5 or 1:9"),
         (["-k", "5:2"], "Found '5:2'"),
         (["-k", "0:2"], "--components needs a whole number >= 1. Found 0."),
-        (["-k", "2,2"], "each candidate once. Found '2 more than once'"),
+        (["-k", "2,2"], "--components needs each candidate once. Found 2 more than once."),
         (["-k", "1:2", "--covariance", "VVV,XXX"], "unknown covariance structure 'XXX'"),
         (["-k", "1:2", "--family", "poisson", "--covariance", "all"], "--covariance"),
         (["-k", "1:2", "--criterion", "dic"], "unknown criterion 'dic'"),
         (["-k", "1:2", "--start", "probability=0.5"], "--start"),
         (["-k", "1:2", "--fix", "rate"], "mixing_proportions alone"),
-        (["--cross-validate", "1"], "a whole number >= 2"),
+        (["--cross-validate", "1"], "--cross-validate needs a whole number >= 2"),
+        (
+            ["--criterion", "cross_validated"],
+            "--cross-validate needs a number of folds for this criterion. Found",
+        ),
+        (["--covariance", "VVV,EEE,VVV"], "--covariance needs each candidate once. Found 'VVV' more than once."),
+        (["--family", "poisson,poisson"], "--family needs each candidate once. Found 'poisson' more than once."),
     ],
 )
 def test_what_cannot_be(run, counts, options, said):

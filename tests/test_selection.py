@@ -204,7 +204,7 @@ def test_data_that_no_candidate_can_have_are_an_error():
         ({"n_components": [2, 3, 2]}, "2 more than once"),
         ({"n_components": []}, "at least one"),
         ({"n_components": [2.5]}, "Found 2.5"),
-        ({"family": ["poisson", "normal", "poisson"]}, "poisson more than once"),
+        ({"family": ["poisson", "normal", "poisson"]}, "'poisson' more than once"),
         ({"family": ["poison"]}, "unknown family 'poison'"),
         ({"family": [3]}, "Found 3"),
         ({"criterion": "dic"}, "unknown criterion 'dic'"),

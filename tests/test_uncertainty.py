@@ -426,7 +426,9 @@ def test_intervals_on_the_command_line(run, file, tmp_path):
     other = file("other.csv", "x\n1\n2\n3\n")
     refused = run("intervals", tmp_path / "m.json", other)
     assert refused.exit_code == 3
-    assert "the rows of the fit are required" in refused.output
+    assert "the rows of the fit are required, with its labels and weights (--labels, --weights)." in refused.output
+    begun = run("fit", data, "--family", "normal", "--max-iter", 2, "--intervals", "--seed", 1)
+    assert "Fit again from it (--start MODEL) with a larger --max-iter" in begun.stderr
 
 
 def test_names_and_covariances_are_in_the_order_of_the_estimates(faithful):

@@ -235,7 +235,7 @@ def intervals_of(result: FitResult, table: Table | Scan, arguments: dict[str, An
     try:
         return standard_errors(result, table, **known)
     except FitError as error:
-        say(f"No intervals: {error}")
+        say(f"No intervals: {for_command_line(str(error))}")
         return None
 
 

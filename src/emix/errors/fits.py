@@ -33,14 +33,14 @@ class FitError(EmixError, RuntimeError):
     def not_converged(cls, *, sentence: str, what: str) -> Self:
         return cls(
             f"{what} need a fit that converged.\n  This one: {sentence}.\n"
-            f"  Fit again from it (start=result.model) with a larger max_iter, or another stopping rule."
+            f"  Fit again from it (start=result) with a larger max_iter, or another stopping rule."
         )
 
     @classmethod
     def other_data(cls, *, found: float, required: float) -> Self:
         return cls(
-            f"the rows of the fit are required, with its labels= and sample_weight=.\n"
-            f"  The model has the log-likelihood {found!r} on these rows, and had {required!r} in its fit.\n"
+            f"the rows of the fit are required, with its labels and weights (labels, sample_weight).\n"
+            f"  The model has the log-likelihood {found:.12g} on these rows, and had {required:.12g} in its fit.\n"
             f"  Give the same data, labels and weights."
         )
 

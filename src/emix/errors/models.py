@@ -144,6 +144,10 @@ class ModelError(EmixError, ValueError):
         return cls(f"{name} needs {requirement}.\n  Found {shown}.\n  Correct the argument.")
 
     @classmethod
+    def twice(cls, *, name: str, found: object) -> Self:
+        return cls(f"{name} needs each candidate once.\n  Found {found!r} more than once.\n  Leave out what repeats.")
+
+    @classmethod
     def prior(cls, *, owner: str, kind: str, found: object) -> Self:
         return cls(f"{owner} needs a {kind} with hyperparameters.\n  Found {found!r}.\n  Correct the argument.")
 

@@ -42,6 +42,7 @@ from emix.fitting.rows import sums_of_rows
 from emix.fitting.runs import SPREAD
 from emix.fitting.settings import draw_seed, n_threads, whole_number
 from emix.model import Mixture
+from emix.results import FitResult, model_of
 from emix.threads import blas_limited
 
 GROWTH = 1.0
@@ -93,7 +94,7 @@ class OnlineEM:
 
     Parameters
     ----------
-    mixture : Mixture
+    mixture : Mixture or FitResult
         A specification: the first batch is fitted, and its fit is the start. Or a mixture with parameters, which are
         then the start. Its sums must not depend on its parameters.
     step_exponent : float, default=0.6
@@ -140,7 +141,7 @@ class OnlineEM:
 
     def __init__(
         self,
-        mixture: Mixture,
+        mixture: Mixture | FitResult,
         *,
         step_exponent: float = 0.6,
         delay: float = 1.0,
@@ -151,7 +152,8 @@ class OnlineEM:
         n_jobs: int | None = None,
         random_state: Any = None,
     ) -> None:
-        check_linear(mixture, "online EM")
+        own: Mixture = model_of(mixture)
+        check_linear(own, "online EM")
         if (
             isinstance(step_exponent, bool)
             or not isinstance(step_exponent, int | float)
@@ -161,7 +163,7 @@ class OnlineEM:
             raise ModelError.argument(name="step_exponent", requirement=requirement, found=step_exponent)
         if isinstance(delay, bool) or not isinstance(delay, int | float) or not 1 <= delay < math.inf:
             raise ModelError.argument(name="delay", requirement="a finite number >= 1", found=delay)
-        self.mixture = mixture
+        self.mixture = own
         self.step_exponent, self.delay, self.average = float(step_exponent), float(delay), bool(average)
         self.first_rows = whole_number("first_rows", first_rows, least=1)
         self.levels = {str(name): tuple(own) for name, own in (levels or {}).items()}

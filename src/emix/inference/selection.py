@@ -209,10 +209,10 @@ def _families(table: Table, family: Any, most: int, weight: Array | None) -> lis
 def _check_once(name: str, given: Sequence[Any]) -> None:
     """Raise where nothing is given, or something twice."""
     if not given:
-        raise ModelError.argument(name=name, requirement="at least one", found="none")
+        raise ModelError.argument(name=name, requirement="at least one", found=given)
     for one in given:
         if given.count(one) > 1:
-            raise ModelError.argument(name=name, requirement="each candidate once", found=f"{one} more than once")
+            raise ModelError.twice(name=name, found=one)
 
 
 def _folds(n_rows: int, n_folds: int, seed: int) -> list[Array]:

@@ -20,6 +20,7 @@ from scipy.stats import chi2 as chi2_distribution
 
 from emix.block import Array, Schema, as_cells, safe_log
 from emix.data.source import that_count
+from emix.described import capitalised
 from emix.errors import ModelError
 from emix.families import Bernoulli, Categorical, Columns, Family
 from emix.families.columnwise import by_column
@@ -58,6 +59,17 @@ class TableFit:
     chi2_p_value: float | None
     n_patterns: int
     reason: str = ""
+
+    def __str__(self) -> str:
+        """A line, and what to mind."""
+        lines = []
+        if self.G2 is not None and self.chi2 is not None:
+            both = ((self.G2, self.G2_p_value), (self.chi2, self.chi2_p_value))
+            found = [f"{one:.4f}{'' if p is None else f' (p = {p:.4g})'}" for one, p in both]
+            lines.append(f"G2 {found[0]}, chi2 {found[1]}; df {self.df}, {self.n_patterns:,} patterns of answers")
+        return "\n".join([*lines, *([capitalised(f"{self.reason}.")] if self.reason else [])])
+
+    __repr__ = __str__
 
     @classmethod
     def without(cls, n_patterns: int, reason: str) -> TableFit:
