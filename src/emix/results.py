@@ -155,6 +155,8 @@ class FitResult:
     seed: int = 0
     is_monotone: bool = True
     log_prior: float | None = None
+    library: str | None = None
+    """Whose data frame it was fitted to: 'pandas', 'polars' or 'pyarrow'; None for other data, and in files."""
 
     @property
     def converged(self) -> bool:
@@ -231,6 +233,21 @@ class FitResult:
         starts = [_finite(asdict(start)) for start in self.starts]
         save(self.model, path, summary={**self.summary(), "warnings": self.warnings, "starts": starts})
 
+    def to_frame(self, backend: str | None = None) -> Any:
+        """Mixing proportions and parameters as a tidy table, as `Mixture.to_frame` describes it.
+
+        Parameters
+        ----------
+        backend : {'pandas', 'polars', 'pyarrow'}, optional
+            Whose data frame; by default that of the frame that was fitted to.
+
+        Raises
+        ------
+        ModelError
+            It is unknown or not installed, or the fit was of a model of the user's own.
+        """
+        return mixture_of(self).to_frame(backend or self.library)
+
     def __str__(self) -> str:
         """A line."""
         ending = self.stop_reason.sentence
@@ -239,6 +256,27 @@ class FitResult:
 
     def _repr_html_(self) -> str:
         return html_of(self.model, self.summary(), self.stop_reason.sentence, self.warnings)
+
+
+def mixture_of(model: Any) -> Mixture:
+    """The mixture of a model, of what a fit returned, or of an estimator that was fitted.
+
+    Raises
+    ------
+    ModelError
+        It is none of these, or has no parameters.
+    """
+    # an estimator need not be imported to be recognised; after `partial_fit` it has an `online_`
+    found = getattr(model, "online_", getattr(model, "result_", model))
+    if hasattr(model, "get_params") and found is model:
+        raise ModelError.not_fitted(f"This {type(model).__name__}")
+    mixture = found if isinstance(found, Mixture) else getattr(found, "model", None)
+    if not isinstance(mixture, Mixture):
+        requirement = "a Mixture, what `emix.fit` returned of one, or a fitted estimator"
+        raise ModelError.argument(name="model", requirement=requirement, found=model)
+    if not mixture.is_fitted:
+        raise ModelError.not_fitted("This mixture")
+    return mixture
 
 
 def _finite(fields: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import narwhals.stable.v1 as nw
 
 from emix.errors import FitError, ModelError
-from emix.inference.frames import frame_of
+from emix.frames import frame_of
 from emix.markup import html_table
 from emix.results import FitResult
 

@@ -17,6 +17,7 @@ from emix.families import Categorical, Columns, Family, MultivariateNormal, Stud
 from emix.families.structures import structure
 from emix.model import Mixture
 from emix.spaces import Positive, Probability, Simplex
+from emix.tidy import own_columns
 
 IDENTITY, LOG, LOGIT, FISHER_Z = "identity", "log", "logit", "fisher z"
 """Scales on which an interval is symmetric: it then never leaves the values that the number may take."""
@@ -96,17 +97,6 @@ def readings_of(family: Family) -> list[Reading]:
                 for one in own
             ]
     return found
-
-
-def own_columns(family: Family) -> tuple[str, ...]:
-    """Names of the columns that a family has parameters for; x0, x1, ... before there are data."""
-    if family.binding is not None:
-        beside = family.support.bound_column is not None
-        return family.columns[: len(family.columns) - beside]
-    if isinstance(family, Categorical):
-        return tuple(f"x{j}" for j in range(len(family.tables)))
-    widths = [np.shape(value)[1] for value in family.parameters.values() if np.ndim(value) > 1]
-    return tuple(f"x{j}" for j in range(max(widths, default=1)))
 
 
 def values_of(model: Mixture) -> dict[str, Any]:

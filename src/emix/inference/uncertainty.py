@@ -24,7 +24,7 @@ from emix.data.source import InMemorySource, plain_source
 from emix.data.table import read_table
 from emix.errors import FitError, ModelError
 from emix.fitting.use import prepared
-from emix.inference.frames import frame_of_kinds
+from emix.frames import frame_of_kinds
 from emix.inference.information import Information, information
 from emix.inference.readings import FISHER_Z, LOG, LOGIT, Reading
 from emix.inference.smooth import smooth_covariance
@@ -416,7 +416,7 @@ def estimates_frame(estimates: Sequence[Estimate], library: str | None) -> Any:
     names = ("parameter", "component", "column", "level_name", "value", "standard_error", "lower", "upper", "note")
     columns = {name: [getattr(one, name) for one in estimates] for name in names}
     return frame_of_kinds(
-        columns, text=("parameter", "column", "level_name", "note"), whole=("component",), backend=library
+        columns, text=("parameter", "column", "level_name", "note"), whole=("component",), library=library
     )
 
 

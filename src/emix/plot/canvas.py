@@ -15,6 +15,7 @@ from emix.fitting.use import bind_to_names
 from emix.inference.frames import component_column
 from emix.model import Mixture
 from emix.results import FitResult
+from emix.results import mixture_of as mixture_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -99,26 +100,6 @@ def haloed(width: float) -> list[Any]:
 
 
 # -- components --------------------------------------------------------------------------------------------------------
-
-
-def mixture_of(model: Any) -> Mixture:
-    """The mixture of a model, of what a fit returned, or of an estimator that was fitted.
-
-    Raises
-    ------
-    ModelError
-        It is none of these, or has no parameters.
-    """
-    found = getattr(model, "result_", model)  # of an estimator, which need not be imported to be recognised
-    found = found.model if isinstance(found, FitResult) else found
-    if hasattr(model, "get_params") and found is model:
-        raise ModelError.not_fitted(f"This {type(model).__name__}")
-    if not isinstance(found, Mixture):
-        requirement = "a Mixture, what `emix.fit` returned of one, or a fitted estimator"
-        raise ModelError.argument(name="model", requirement=requirement, found=model)
-    if not found.is_fitted:
-        raise ModelError.not_fitted("This mixture")
-    return found
 
 
 def named(model: Mixture) -> Mixture:
