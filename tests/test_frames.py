@@ -105,6 +105,20 @@ def test_families_side_by_side():
     ]
 
 
+def test_groups_of_columns_are_told_apart():
+    rng = np.random.default_rng(0)
+    data = {"t": rng.exponential(2.0, 60), "died": np.repeat([1, 0, 1], 20)}
+    data |= {"u": data["t"] * 3, "left": data["died"]}
+    groups = {(t, event): emix.CensoredWeibull(event=event) for t, event in (("t", "died"), ("u", "left"))}
+    found = fit(Mixture(Columns(groups), 1), data)
+    keys = [line[:4] for line in rows(found.model)]
+    assert keys[1:] == [(0, group, name, None) for group in ("t,died", "u,left") for name in ("shape", "scale")]
+    errors = emix.standard_errors(found, data)
+    assert errors.names[1:] == tuple(f"{name}[0, {group}]" for _, group, name, _ in keys[1:])
+    assert errors.of("scale", column="u,left").value == found.model.family.part("u").scale[0]
+    assert emix.wald_test(errors, "scale[0, t,died] = scale[0, u,left]").df == 1
+
+
 def test_the_column_of_numbers_of_tosses_has_no_parameter():
     data = {"heads": [1, 2, 7, 8], "tosses": [10, 10, 10, 9]}
     model = fit(Mixture(Binomial("tosses"), 1), data).model

@@ -421,7 +421,7 @@ def _estimates(plan: Plan, values: Mapping[str, Any], level: float) -> list[Esti
     )
     for group in groups_of(model.family):
         own = {name: values[f"{group.prefix}{name}"] for name in group.family.parameters}
-        for one in readings_of(group.family):
+        for one in readings_of(group):
             now = one.read(group.family.parameters)
             found += _numbers(one, now, own, one.source in group.family.fixed, level, total)
     return found

@@ -56,23 +56,29 @@ class Group:
     """A family that stands by itself: the whole of a model's, or one part of `Columns`."""
 
     family: Family
-    prefix: str
-    """Of its parameters' names among all of the model's."""
+    label: str | None
+    """The names of its columns, like `height,weight`, where it is one of several."""
     columns: slice
     """Where its columns lie among all."""
+
+    @property
+    def prefix(self) -> str:
+        """Of its parameters' names among all of the model's."""
+        return "" if self.label is None else f"{self.label}."
 
 
 def groups_of(family: Family) -> list[Group]:
     """The families that stand side by side; one that stands alone is the only one."""
     if not isinstance(family, Columns):
-        return [Group(family, "", slice(None))]
+        return [Group(family, None, slice(None))]
     schema = None if family.binding is None else family.binding.schema
     places = [slice(None)] * len(family.parts) if schema is None else family.column_groups(schema)
-    return [Group(part.family, f"{part.label}.", place) for part, place in zip(family.parts, places, strict=True)]
+    return [Group(part.family, part.label, place) for part, place in zip(family.parts, places, strict=True)]
 
 
-def readings_of(family: Family) -> list[Reading]:
-    """All numbers of one family that is no `Columns`, parameter by parameter."""
+def readings_of(group: Group) -> list[Reading]:
+    """All numbers of one family, parameter by parameter; one for several columns of `Columns` has all their names."""
+    family = group.family
     names = own_columns(family)
     found: list[Reading] = []
     for name, value in family.parameters.items():
@@ -82,7 +88,7 @@ def readings_of(family: Family) -> list[Reading]:
         elif np.ndim(value) == 3:
             found += _of_matrices(family, name, names)
         elif np.ndim(value) == 1:
-            column = names[0] if len(names) == 1 else None
+            column = names[0] if len(names) == 1 else group.label
             found.append(Reading(name, column, None, scale, name, lambda v, n=name: np.asarray(v[n])))  # type: ignore[misc]
         else:
             found += [

@@ -55,7 +55,8 @@ class Estimate:
     component : int
         Its number, as in the fit; -1 for a number of a user's own model.
     column, level_name : str or None
-        The column; of a category the level, of a covariance or correlation the second column.
+        The column, or the names of the columns that share the number, like `time,died`; of a category the level, of a
+        covariance or correlation the second column.
     value : float
         The estimate, in the units of the data.
     standard_error, lower, upper : float or None
