@@ -29,6 +29,7 @@ PHRASES = {
     "Mixture(family, n_components=2)": "--components 2",
     "variance_floor=0.001 of Normal, LogNormal or MultivariateNormal": '--family "normal(variance_floor=0.001)"',
     "prior_rows=1.0 of Mixture": "--prior-rows 1",
+    "with draws=1": "with --draws 1",
 }
 """What to do, said in Python's way -> said with options."""
 _NAMES = re.compile(rf"(?<!\w)'[^'\n]*'|(?<!\w)(?P<name>{'|'.join(OPTIONS)})(?P<value>=)?(?!\w)")

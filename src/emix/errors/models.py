@@ -138,6 +138,14 @@ class ModelError(EmixError, ValueError):
         return cls(f"{name} needs {requirement}.\n  Found {found!r}.\n  Correct the argument.")
 
     @classmethod
+    def no_mean(cls, *, column: str, family: object) -> Self:
+        return cls(
+            f"a missing cell is filled with the mean of its distribution.\n"
+            f"  '{column}' has missing cells, and its family '{family}' has not a mean in every component.\n"
+            f"  Draw the cells instead, with draws=1."
+        )
+
+    @classmethod
     def prior(cls, *, owner: str, kind: str, found: object) -> Self:
         return cls(f"{owner} needs a {kind} with hyperparameters.\n  Found {found!r}.\n  Correct the argument.")
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from emix.block import Array, safe_log
 from emix.errors import ModelError, listed
-from emix.families.base import Family, Parameter, Support, Work, share
+from emix.families.base import Family, LevelShares, Parameter, Support, Work, share
 from emix.families.priors import DirichletPrior
 from emix.spaces import SIMPLEX, Space
 
@@ -145,6 +145,12 @@ class Categorical(Family):
             edges = np.cumsum(p, axis=1)[:, :-1][labels]
             drawn.append((rng.random((len(labels), 1)) > edges).sum(axis=1))
         return np.stack(drawn, axis=1).astype(np.float64)
+
+    def level_shares(self) -> tuple[LevelShares, ...]:
+        return tuple(
+            LevelShares(name, levels, table)
+            for name, levels, table in zip(self.columns, self.levels, self.tables, strict=True)
+        )
 
     def impute(self, x: Array, resp: Array) -> Array:
         """Rows (B, d) of codes, each missing one the most probable."""

@@ -224,8 +224,9 @@ class NegativeBinomial(Family):
         mean, size = by_column(self.mean)[labels], by_column(self.size)[labels]
         return np.asarray(rng.poisson(rng.gamma(size) * (mean / size)), dtype=np.float64)
 
-    def cell_means(self) -> Array:
-        return by_column(self.mean)
+    def cell_moments(self) -> tuple[Array, Array]:
+        mean = by_column(self.mean)
+        return mean, mean + mean**2 / by_column(self.size)
 
     def cell_cdf(self, x: Array, *, is_upper: bool = False) -> Array:
         m, s = by_column(self.mean)[:, None], by_column(self.size)[:, None]
