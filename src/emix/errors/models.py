@@ -150,6 +150,15 @@ class ModelError(EmixError, ValueError):
         return cls(f"{owner} needs a {kind} with hyperparameters.\n  Found {found!r}.\n  Correct the argument.")
 
     @classmethod
+    def no_prior_rows(cls, *, columns: Sequence[str], family: str) -> Self:
+        return cls(
+            f"prior_rows needs families whose sums do not depend on their parameters.\n"
+            f"  Those of '{family}' do, here: column{'s' * (len(columns) > 1)} {listed(columns)}.\n"
+            f"  There choose another family; or leave prior_rows out, and give single families a prior of their own "
+            f"(prior=)."
+        )
+
+    @classmethod
     def too_many_factors(cls, *, found: int, most: int, n_columns: int) -> Self:
         factors = f"at most {most} common factor{'s' * (most > 1)}" if most else "no common factors"
         remedy = f"Ask for at most {most}" if most else "Bring more columns (3 can tell 1 factor)"

@@ -270,6 +270,10 @@ class Family(Imputable, Constrainable):
         """
         return True
 
+    def has_constant_sums(self, sums: Array, *, is_complete: bool) -> bool:
+        """Whether `sums` (D,) of all rows of a fit depend on no parameter, so that a prior can be made of them."""
+        return self.is_linear(is_complete=is_complete)
+
     def log_prob(self, x: Array) -> Array:
         """Log p(x given k) without the base measure: (K, B)."""
         return self.coefficients() @ self.statistics(x)

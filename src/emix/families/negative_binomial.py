@@ -127,6 +127,10 @@ class NegativeBinomial(Family):
     def is_linear(self, *, is_complete: bool) -> bool:
         return False  # rows that are scored later may have counts that the histogram of the fit has not
 
+    def has_constant_sums(self, sums: Array, *, is_complete: bool) -> bool:
+        """Where no cell is beyond the histogram."""
+        return all(not table.beyond_count.any() for table in self._tables(sums[None]))
+
     def log_prob(self, x: Array) -> Array:
         m, s = by_column(self.mean), by_column(self.size)
         found = np.zeros((len(m), len(x)))

@@ -288,6 +288,9 @@ class ScipyDistribution(Family):
     def is_linear(self, *, is_complete: bool) -> bool:
         return False  # rows that are scored later may have values that those of the fit have not
 
+    def has_constant_sums(self, sums: Array, *, is_complete: bool) -> bool:
+        return True
+
     def log_prob(self, x: Array) -> Array:
         K, d = self.n_components or 0, x.shape[1]
         found = np.zeros((K, len(x)))
