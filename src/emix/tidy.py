@@ -73,7 +73,7 @@ def _cells_of(family: Family, names: tuple[str, ...], label: str | None) -> Iter
     """Of one family; what is of no single one of its columns is of what `label` names."""
     if isinstance(family, Categorical):
         for j, table in enumerate(family.tables):
-            levels = family.levels[j] if family.levels else tuple(str(code) for code in range(table.shape[1]))
+            levels = family.level_names[j] if family.level_names else tuple(str(code) for code in range(table.shape[1]))
             for name, row in zip(levels, table.T, strict=True):
                 for k, value in enumerate(row):
                     yield _Cell(k, names[j], "probabilities", name, float(value))

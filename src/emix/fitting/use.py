@@ -269,19 +269,20 @@ def _read_by(part: Part) -> tuple[str, ...]:
 
 
 def bind_to_names(model: Mixture, names: tuple[str, ...]) -> Mixture:
-    """Bind a model without data: columns by name, levels 0, 1, ... for categories."""
+    """Bind a model without data: columns by name, levels 0, 1, ... for categories that were not declared."""
     d, family = len(names), model.family
-    levels = _own_levels(family, d)
+    levels = _own_levels(family, names)
     if isinstance(family, Columns):
-        levels = tuple(one for part in family.parts for one in _own_levels(part.family, len(_read_by(part))))
+        levels = tuple(one for part in family.parts for one in _own_levels(part.family, _read_by(part)))
     return model.bind(Schema(names, levels), summarize(np.array([[-1.0] * d, [1.0] * d]), np.full(2, 0.5)))
 
 
-def _own_levels(family: Family, d: int) -> tuple[Any, ...]:
-    """Levels of each of a family's d columns; None for numbers."""
+def _own_levels(family: Family, names: tuple[str, ...]) -> tuple[Any, ...]:
+    """Levels of each of a family's columns; None for numbers."""
     if isinstance(family, Categorical):
-        return tuple(tuple(range(table.shape[1])) for table in family.tables)
-    return (None,) * d
+        pairs = zip(names, family.tables, strict=True)
+        return tuple(family.support.levels_of(name) or tuple(range(table.shape[1])) for name, table in pairs)
+    return (None,) * len(names)
 
 
 def prepared(

@@ -128,7 +128,7 @@ def _of_levels(family: Categorical, name: str, names: tuple[str, ...]) -> list[R
     """Each level of each column; a family of one column holds its array, of several a tuple of them."""
     found = []
     for j, table in enumerate(family.tables):
-        levels = family.levels[j] if family.levels else tuple(str(code) for code in range(table.shape[1]))
+        levels = family.level_names[j] if family.level_names else tuple(str(code) for code in range(table.shape[1]))
         for i, level in enumerate(levels):
 
             def read(v: Values, j: int = j, i: int = i) -> Array:
