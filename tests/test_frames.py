@@ -199,7 +199,11 @@ def test_a_fit_of_a_frame_gives_frames_of_its_library():
     assert type(found.model.to_frame()) is pd.DataFrame  # a model by itself knows of no frame
     assert type(fit(Mixture(Poisson(), 2), FEW, random_state=0).to_frame()) is pd.DataFrame
     chosen = emix.select(data["a"], [1, 2], Poisson(), random_state=0, n_init=2)
-    assert type(chosen.result.to_frame()) is pl.DataFrame
+    assert type(chosen.result.to_frame()) is type(chosen.to_frame()) is pl.DataFrame
+    assert type(emix.standard_errors(found, data).to_frame()) is pl.DataFrame
+    again = emix.bootstrap(found, data, n_replicates=3, random_state=0)
+    assert type(again.to_frame()) is pl.DataFrame
+    assert type(again.to_frame("pandas")) is pd.DataFrame
     online = emix.MixtureModel(2, family="poisson", random_state=0).partial_fit(data)
     assert type(to_frame(online)) is type(online.to_frame()) is pl.DataFrame
 
