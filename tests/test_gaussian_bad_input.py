@@ -11,10 +11,11 @@ from emix import (
     FactorAnalytic,
     FitError,
     GaussianMixture,
-    Geometric,
     Mixture,
     ModelError,
     MultivariateNormal,
+    ScipyDistribution,
+    StudentT,
     fit,
     impute,
     predict,
@@ -121,6 +122,16 @@ def test_impossible_numbers_of_factors(n_factors):
         FactorAnalytic(n_factors)
 
 
+def test_a_structure_in_the_first_place_is_one():
+    assert str(MultivariateNormal("VVV")) == str(MultivariateNormal(structure="VVV"))
+    assert MultivariateNormal(FactorAnalytic(2)).structure == "factor_analytic(2)"
+    assert StudentT("diag").structure == "diag"
+    with pytest.raises(ModelError, match="unknown covariance structure 'VVX'"):
+        MultivariateNormal("VVX")
+    with pytest.raises(ModelError, match=r"mean needs numbers, beside structure=.*\n.*'VVV'"):
+        MultivariateNormal("VVV", structure="EEE")
+
+
 def test_unknown_parts_to_tie():
     with pytest.raises(ModelError, match="unknown part to tie 'loading'") as caught:
         FactorAnalytic(1, tied={"loading"})
@@ -148,7 +159,7 @@ def test_covariances_that_are_none(covariance, structure):
 
 
 def test_parameters_of_different_shapes():
-    with pytest.raises(ModelError, match=r"covariance needs the shape \(1, 2, 2\)"):
+    with pytest.raises(ModelError, match=r"covariance needs the shape \(K, 2, 2\)"):
         MultivariateNormal([[0.0, 0.0]], [[[1.0]]])
     with pytest.raises(ModelError, match="one entry per component"):
         MultivariateNormal([[0.0, 0.0], [1.0, 1.0]], [ROUND])
@@ -251,7 +262,9 @@ def test_imputation_that_cannot_be(x):
     for draws in (0, -1, 1.5, True):
         with pytest.raises(ModelError, match="draws needs a whole number >= 1"):
             impute(model, x, draws=draws)
-    with pytest.raises(ModelError, match="needs one whose missing cells have a mean"):
-        impute(Mixture(Geometric([0.2, 0.5])), [1.0, NAN])
+    cauchy = fit(Mixture(ScipyDistribution("cauchy"), 1), [0.0, 1.0, 3.0, 2.0]).model
+    with pytest.raises(ModelError, match=r"'x0' has missing cells, and its family 'scipy\(cauchy\)'[^$]*draws=1"):
+        impute(cauchy, [1.0, NAN])
+    assert np.isfinite(impute(cauchy, [1.0, NAN], draws=1)).all()
     with pytest.raises(ModelError, match="Fit it first"):
         impute(gaussians(), x)

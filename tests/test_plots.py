@@ -17,7 +17,7 @@ from scipy import integrate, stats
 
 import emix
 from emix.families import FAMILIES
-from emix.fitting.profile import _moments, column_profiles
+from emix.fitting.profile import column_profiles
 from emix.inference.densities import column_density, component_densities, kaplan_meier, part_of, shown_columns
 from emix.inference.display import SHARE, display_rows, outlines
 from emix.plot import canvas
@@ -228,41 +228,6 @@ def test_kaplan_meier_of_censored_durations_is_that_of_scipy():
     doubled = kaplan_meier(time, event, np.full(80, 2.0))
     assert_allclose(doubled[1], twice[1], rtol=1e-12)
     assert_allclose(doubled[1], mass, rtol=1e-12)
-
-
-MOMENTS = [
-    case
-    for case in SINGLE
-    if not isinstance(case.family, emix.VonMises | emix.StudentT | emix.Bernoulli | emix.Categorical)
-    and case.id != "scipy-t-held"  # a quadrature does not reach its tails either
-]
-
-
-@pytest.mark.parametrize("case", MOMENTS, ids=lambda case: case.id)
-def test_means_and_variances_of_profiles_are_those_of_the_density(case):
-    x, _ = case.draw(50)
-    mean, variance = _moments(case.bound(x))
-    for k in range(len(mean)):
-        if case.family.support.is_whole:
-            at = np.arange(0.0, 3000 if case.family.name != "binomial" else 11)
-            mass = case.density(case.family, at[:, None], k)
-            first, second = mass @ at, mass @ (at - mean[k, 0]) ** 2
-        else:
-            spread = np.sqrt(variance[k, 0])
-            support = case.family.support
-            # panels of a standard deviation: the width that a quadrature rule resolves
-            low, high = max(support.lower, mean[k, 0] - 40 * spread), min(support.upper, mean[k, 0] + 400 * spread)
-            edges = np.unique(np.clip(mean[k, 0] + spread * np.r_[-40:41:0.5, 50:401:10], low, high))
-
-            def moment(power, k=k, edges=edges, case=case, centre=mean[k, 0]):
-                nodes, weights = np.polynomial.legendre.leggauss(24)
-                middle, half = (edges[1:] + edges[:-1]) / 2, np.diff(edges) / 2
-                at = (middle[:, None] + half[:, None] * nodes).ravel()
-                density = case.density(case.family, at[:, None], k)
-                return (half[:, None] * weights).ravel() @ (density * (at - centre) ** power)
-
-            first, second = mean[k, 0] + moment(1), moment(2)
-        assert_allclose([mean[k, 0], variance[k, 0]], [first, second], rtol=2e-4)
 
 
 def test_the_profile_of_angles_knows_the_circle():

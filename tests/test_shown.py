@@ -12,6 +12,7 @@ from cases import CASES
 
 import emix
 from emix import persistence
+from emix.described import parameter_lines
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -83,6 +84,17 @@ def test_notebooks_show_tables_without_a_way_out(faithful_fit):
     assert "mean of waiting" in words
     for case in ONE_PER_FAMILY:  # as specified, before there are data
         assert Tags(emix.Mixture(case.family)._repr_html_()).words
+
+
+def test_lines_name_their_column_whatever_it_is_called():
+    durations = emix.CensoredWeibull([2.0], [9.0], event="died")
+    families = {"a": emix.Bernoulli([0.5]), "at": emix.Poisson([2.0]), "mean": emix.Normal([1.0], [4.0])}
+    families |= {("t", "died"): durations, ("h", "w"): emix.StudentT([[0.0, 1.0]], [[[1.0, 0.0], [0.0, 4.0]]], [5.0])}
+    named = [name for name, _ in parameter_lines(emix.Columns(families))]
+    assert named[:3] == ["probability of a", "rate of at", "mean of mean"]
+    assert named[3:5] == ["variance of mean", "standard deviation of mean"]
+    assert named[5:7] == ["shape of t, died", "scale of t, died"]
+    assert named[7:] == ["mean of h", "mean of w", "scale of h", "scale of w", "degrees_of_freedom of h, w"]
 
 
 def test_show_in_four_formats(run, faithful_fit, tmp_path):

@@ -65,14 +65,14 @@ def parameter_lines(family: Family, names: tuple[str, ...] = ()) -> list[tuple[s
 
     Columns are called `names` where the family is not bound to data yet, or x0, x1, ...
     """
-    lines: list[tuple[str, Array]]
     if isinstance(family, Columns):
-        lines = []
-        for part in family.parts:
-            is_single = len(part.names) == 1  # whose parameters do not name their column
-            for name, values in parameter_lines(part.family, part.names):
-                lines.append((name if part.label in name or not is_single else f"{name} of {part.label}", values))
-        return lines
+        return [line for part in family.parts for line in _lines(part.family, part.names, ", ".join(part.names))]
+    return _lines(family, names, "")
+
+
+def _lines(family: Family, names: tuple[str, ...], label: str) -> list[tuple[str, Array]]:
+    """Of one family, whose parameters for all its columns together are those of `label`, if it has one."""
+    of_all = f" of {label}" if label else ""
     if family.binding is not None:
         names = family.columns
     if family.name == "categorical":
@@ -86,19 +86,19 @@ def parameter_lines(family: Family, names: tuple[str, ...] = ()) -> list[tuple[s
         return list(zip(levels, values, strict=True))
     widths = [np.shape(value)[1] for value in family.parameters.values() if np.ndim(value) > 1]
     names = names or tuple(f"x{j}" for j in range(max(widths, default=1)))
-    lines = []
+    lines: list[tuple[str, Array]] = []
     for parameter, value in family.parameters.items():
         if not isinstance(value, tuple) and value.ndim == 3:
             lines += _covariance_lines(value, names, "standard deviation" if parameter == "covariance" else parameter)
             continue
         columns = by_column(value)
         if columns.shape[1] == 1:
-            lines.append((parameter, columns[:, 0]))
+            lines.append((parameter + of_all, columns[:, 0]))
         else:
             lines += [(f"{parameter} of {name}", column) for name, column in zip(names, columns.T, strict=True)]
         if parameter in ("variance", "log_variance"):
             word = parameter.replace("variance", "standard deviation").replace("log_", "log ")
-            own = ("",) if columns.shape[1] == 1 else tuple(f" of {name}" for name in names)
+            own = (of_all,) if columns.shape[1] == 1 else tuple(f" of {name}" for name in names)
             lines += [(word + name, np.sqrt(column)) for name, column in zip(own, columns.T, strict=True)]
     return lines
 

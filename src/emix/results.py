@@ -162,6 +162,8 @@ class FitResult:
     seed: int = 0
     is_monotone: bool = True
     log_prior: float | None = None
+    library: str | None = None
+    """Whose data frame it was fitted to: 'pandas', 'polars' or 'pyarrow'; None for other data, and in files."""
 
     @property
     def converged(self) -> bool:
@@ -243,6 +245,21 @@ class FitResult:
         starts = [_finite(asdict(start)) for start in self.starts]
         save(self.model, path, summary={**self.summary(), "warnings": self.warnings, "starts": starts})
 
+    def to_frame(self, backend: str | None = None) -> Any:
+        """Mixing proportions and parameters as a tidy table, as `Mixture.to_frame` describes it.
+
+        Parameters
+        ----------
+        backend : {'pandas', 'polars', 'pyarrow'}, optional
+            Whose data frame; by default that of the frame that was fitted to.
+
+        Raises
+        ------
+        ModelError
+            It is unknown or not installed, or the fit was of a model of the user's own.
+        """
+        return mixture_of(self).to_frame(backend or self.library)
+
     def __str__(self) -> str:
         """A line."""
         ending = self.stop_reason.sentence
@@ -291,7 +308,8 @@ def mixture_of(model: Any) -> Mixture:
     ModelError
         It is none of these, or has no parameters.
     """
-    found = model_of(_fitted(model))
+    found = _fitted(model)
+    found = found if isinstance(found, Mixture) else getattr(found, "model", found)
     if not isinstance(found, Mixture):
         requirement = "a Mixture, what `emix.fit` returned of one, or a fitted estimator"
         raise ModelError.kind(name="model", requirement=requirement, found=found)
@@ -322,7 +340,7 @@ def result_of(result: Any, *, name: str = "result") -> FitResult:
 
 def _fitted(subject: Any) -> Any:
     """The result of an estimator, which need not be imported to be recognised; anything else as it is."""
-    found = getattr(subject, "result_", subject)
+    found = getattr(subject, "online_", getattr(subject, "result_", subject))  # the former after `partial_fit`
     if hasattr(subject, "get_params") and found is subject:
         raise ModelError.not_fitted(f"This {type(subject).__name__}")
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from emix.cli.arguments import with_unknown_as_missing
 from emix.cli.commands import print_json, say, write_csv
 from emix.cli.reading import rows_in_memory
 from emix.data.table import Table
+from emix.errors import ImputationWarning
 from emix.families import Columns, Family
 from emix.fitting.settings import draw_seed
 
@@ -49,7 +51,11 @@ def impute(
         persistence.check_writable(out)
     model = with_unknown_as_missing(persistence.load(model_path), is_asked=unknown)
     table, seed = rows_in_memory(data, "emix impute"), draw_seed(seed)
-    completed = fitting.impute(model, table, draws=draws, random_state=seed)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ImputationWarning)
+        completed = fitting.impute(model, table, draws=draws, random_state=seed)
+    for one in caught:
+        say(f"Warning: {one.message}")
     own = list(model.family.columns)
     names = list(table.names) if set(own) <= set(table.names) else own  # of tosses the model has counts
     sets = completed if draws is not None else completed[None]

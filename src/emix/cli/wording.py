@@ -32,6 +32,7 @@ PHRASES = {
     "choose another family": "choose another family (--family COLUMN=FAMILY)",
     "the family 'categorical'": "the family 'categorical' (--family COLUMN=categorical)",
     'Categorical(unknown="missing")': "the option --unknown-missing",
+    "Categorical(levels=[...]), or levels= of a stream": "--family \"COLUMN=categorical(levels=['a', 'b'])\"",
     "Mixture(family, n_components=2)": "--components 2",
     "variance_floor=0.001 of Normal, LogNormal or MultivariateNormal": '--family "normal(variance_floor=0.001)"',
     "prior_rows=1.0 of Mixture": "--prior-rows 1",
@@ -42,6 +43,7 @@ PHRASES = {
     "(start=result)": "(--start MODEL)",
     "; or start from responsibilities, of any model: start=emix.responsibilities(model, data)": "",
     "Found None.": "Found nothing.",
+    "with draws=1": "with --draws 1",
 }
 """What to do, said in Python's way -> said with options."""
 _NAMES = re.compile(rf"(?<!\w)'[^'\n]*'|(?<!\w)(?P<name>{'|'.join(OPTIONS)})(?P<value>=)?(?!\w)")

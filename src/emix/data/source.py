@@ -370,7 +370,7 @@ def make_source(
     if not counts.all():
         source = source.take(np.flatnonzero(counts))
         if family.binding is None:
-            source = _with_levels_that_occur(source)
+            source = _with_levels_that_occur(source, family)
             schema = source.schema
         parts = [
             summarize(
@@ -388,11 +388,12 @@ def make_source(
     return source
 
 
-def _with_levels_that_occur(source: InMemorySource) -> InMemorySource:
+def _with_levels_that_occur(source: InMemorySource, family: Family) -> InMemorySource:
     """Without the levels that only rows hold which were left out: they would be parameters that nothing tells."""
-    x, levels = source.x, list(source.schema.levels)
+    x, schema, levels = source.x, source.schema, list(source.schema.levels)
+    declared = [one.support.levels_of(n) for one, group in parts_of(family, schema) for n in schema.names[group]]
     for j, known in enumerate(levels):
-        if known is None:
+        if known is None or declared[j] is not None:
             continue
         column = as_cells(x[:, j])
         used = np.unique(column[~np.isnan(column)]).astype(np.intp)

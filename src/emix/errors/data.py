@@ -147,8 +147,8 @@ class DataError(EmixError, ValueError):
         return cls(
             f"column '{column}' may only hold the levels that the model knows: {listed(levels)}.\n"
             f"  Found {found!r} in {where}.\n  Make the cell missing, let it count as missing with "
-            f'Categorical(unknown="missing"), or fit the model again with such rows '
-            f"(a stream: name all levels at its start, levels=)."
+            f'Categorical(unknown="missing"), fit the model again with such rows, or name all levels beforehand '
+            f"(Categorical(levels=[...]), or levels= of a stream)."
         )
 
     @classmethod

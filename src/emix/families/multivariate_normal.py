@@ -64,7 +64,7 @@ class MultivariateNormal(GaussianFamily):
     Parameters
     ----------
     mean : array-like of shape (K, d), optional
-        In the units of the columns.
+        In the units of the columns. A structure in its place is taken for one: `MultivariateNormal("VVV")`.
     covariance : array-like of shape (K, d, d), optional
         Maximum-likelihood covariances (divisor n), whatever the structure.
     structure : str or Structure, default='full'
@@ -97,6 +97,7 @@ class MultivariateNormal(GaussianFamily):
     spaces = {"mean": MeanSpace(), "covariance": CovarianceSpace()}
 
     def __post_init__(self) -> None:
+        self._settle_structure()
         chosen = structure(self.structure)
         if isinstance(self.structure, Structure):
             object.__setattr__(self, "structure", chosen.name)
@@ -112,14 +113,7 @@ class MultivariateNormal(GaussianFamily):
         if self.prior is not None and held:
             raise ModelError.argument(name="prior", requirement="nothing held fixed or constrained", found=held)
         super().__post_init__()
-        if self.mean is not None and self.mean.ndim != 2:
-            found = self.mean.shape
-            raise ModelError.parameter(family=self.name, name="mean", requirement="the shape (K, d)", found=found)
-        if self.mean is not None and self.covariance is not None:
-            K, d = self.mean.shape
-            if self.covariance.shape[1:] != (d, d):
-                requirement, found = f"the shape {(K, d, d)}", self.covariance.shape
-                raise ModelError.parameter(family=self.name, name="covariance", requirement=requirement, found=found)
+        self._check_shapes()
 
     @property
     def support(self) -> Support:
@@ -462,6 +456,9 @@ class MultivariateNormal(GaussianFamily):
 
     def conditional_means(self, x: Array) -> Array:
         return self._filled(x)
+
+    def cell_moments(self) -> tuple[Array, Array]:
+        return self.mean, diagonals(self.covariance)
 
     def cell_cdf(self, x: Array, *, is_upper: bool = False) -> Array:
         return normal_cdf((x - self.mean[:, None]) / np.sqrt(diagonals(self.covariance))[:, None], is_upper=is_upper)

@@ -217,14 +217,15 @@ def fit_rows(
         source = rows.read(model, is_drawn=is_seeded(model, start))[1]
         kept, settings = _kept(keeping, model, source, settings)
         if kept is not None and kept.result is not None:
-            return kept.result, source
+            return replace(kept.result, library=rows.opened.library), source
     model, source, starts, sample = rows.begun(model, start, n_init=settings.n_init, seed=settings.seed)
     for one in starts:
         if one.model is not None and model.has_prior:
             one.model.check_start()
     if isinstance(source, SparseSource):  # a sample lacks many columns: what it leads to forbids the other rows
         sample = source
-    return _fit_from(starts, source, sample, settings, on_iteration, kept), source
+    result = _fit_from(starts, source, sample, settings, on_iteration, kept)
+    return replace(result, library=rows.opened.library), source
 
 
 def _fit_from(

@@ -46,6 +46,11 @@ class OpenRows:
         return self.data
 
     @property
+    def library(self) -> str | None:
+        """Whose data frame the rows came in."""
+        return self.data.library if isinstance(self.data, Table) else None
+
+    @property
     def has_labels(self) -> bool:
         """Whether something is known of the labels."""
         return self.labels is not None or self.names[1] is not None

@@ -134,10 +134,17 @@ def _with_prior(model: Mixture, source: RowSource) -> Mixture:
     """With what the model's prior is made of, where it has one."""
     if not model.prior_rows:
         return model
-    if not model.family.is_linear(is_complete=source.is_complete):
-        requirement = "a family whose sums do not depend on its parameters (MultivariateNormal has `prior`)"
-        raise ModelError.argument(name="prior_rows", requirement=requirement, found=model.family.name)
-    return model.with_prior_of(sums_of_rows(model, source))
+    model = model.with_prior_of(sums_of_rows(model, source))
+    parts: list[tuple[Family, Any, Any]] = [(model.family, slice(None), slice(None))]
+    if isinstance(model.family, Columns):
+        groups = model.family.column_groups(source.schema)
+        families = [part.family for part in model.family.parts]
+        parts = list(zip(families, groups, model.family.rows, strict=True))
+    for family, columns, rows in parts:
+        is_complete = not source.summary.n_missing[columns].any()
+        if not family.has_constant_sums(model.prior_statistics[rows], is_complete=is_complete):
+            raise ModelError.no_prior_rows(columns=family.columns, family=family.name)
+    return model
 
 
 def sums_of_rows(model: Mixture, source: RowSource) -> Array:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
+from warnings import warn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from emix.data.source import InMemorySource, make_source, that_count
 from emix.data.sparse import log_base_of, make_sparse_source
 from emix.data.summary import summarize
 from emix.data.table import Table
-from emix.errors import DataError, ImpossibleRowError
+from emix.errors import DataError, ImpossibleRowError, ImputationWarning
 from emix.families import Categorical, Columns, Family
 from emix.families.columns import Part
 from emix.fitting.opening import open_data
@@ -167,12 +168,14 @@ def impute(model: Fitted, data: Any, *, draws: int | None = None, random_state: 
     Returns
     -------
     ndarray of shape (n, d), or (draws, n, d)
-        Of objects, with levels as they are in the data, where there are categories.
+        Of objects, with levels as they are in the data, where there are categories. An angle is filled with the mean
+        direction, a censored duration with that until the event. What no parameter tells stays missing, with a
+        warning: numbers of tosses, parts of a Multinomial's total, times of censoring.
 
     Raises
     ------
     DataError, ModelError
-        The data cannot be, or the family has no conditional means.
+        The data cannot be, or without `draws` a column with missing cells has no mean; it is named.
 
     References
     ----------
@@ -184,14 +187,25 @@ def impute(model: Fitted, data: Any, *, draws: int | None = None, random_state: 
     levels = source.schema.levels
     if draws is None:
         parts = [model.family.impute(c.cells, resp[c.start : c.start + len(c.x)]) for c in source.chunks]
-        return decoded(np.where(np.isnan(x), np.concatenate(parts), x), levels)
+        filled = np.where(np.isnan(x), np.concatenate(parts), x)
+        _warn_of_holes(filled, model.family)
+        return decoded(filled, levels)
     rng = np.random.default_rng(draw_seed(random_state))
     edges = np.cumsum(resp, axis=1)[:, :-1]
     completed = []
     for _ in range(whole_number("draws", draws, least=1)):
         labels = (rng.random((len(x), 1)) > edges).sum(axis=1)
         completed.append(model.family.draw_missing(x, labels, rng))
+    _warn_of_holes(completed[0], model.family)
     return np.stack([decoded(one, levels) for one in completed])
+
+
+def _warn_of_holes(filled: Array, family: Family) -> None:
+    """Name the columns where cells are still missing."""
+    holes = np.flatnonzero(np.isnan(filled).any(axis=0))
+    if len(holes):
+        names = [family.columns[j] for j in holes]
+        warn(ImputationWarning.left(names), stacklevel=3)
 
 
 def decoded(rows: Array, levels: tuple[Any, ...]) -> NDArray[Any]:
@@ -257,19 +271,20 @@ def _read_by(part: Part) -> tuple[str, ...]:
 
 
 def bind_to_names(model: Mixture, names: tuple[str, ...]) -> Mixture:
-    """Bind a model without data: columns by name, levels 0, 1, ... for categories."""
+    """Bind a model without data: columns by name, levels 0, 1, ... for categories that were not declared."""
     d, family = len(names), model.family
-    levels = _own_levels(family, d)
+    levels = _own_levels(family, names)
     if isinstance(family, Columns):
-        levels = tuple(one for part in family.parts for one in _own_levels(part.family, len(_read_by(part))))
+        levels = tuple(one for part in family.parts for one in _own_levels(part.family, _read_by(part)))
     return model.bind(Schema(names, levels), summarize(np.array([[-1.0] * d, [1.0] * d]), np.full(2, 0.5)))
 
 
-def _own_levels(family: Family, d: int) -> tuple[Any, ...]:
-    """Levels of each of a family's d columns; None for numbers."""
+def _own_levels(family: Family, names: tuple[str, ...]) -> tuple[Any, ...]:
+    """Levels of each of a family's columns; None for numbers."""
     if isinstance(family, Categorical):
-        return tuple(tuple(range(table.shape[1])) for table in family.tables)
-    return (None,) * d
+        pairs = zip(names, family.tables, strict=True)
+        return tuple(family.support.levels_of(name) or tuple(range(table.shape[1])) for name, table in pairs)
+    return (None,) * len(names)
 
 
 def prepared(

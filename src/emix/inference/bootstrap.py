@@ -108,6 +108,8 @@ class Bootstrap:
     level: float
     seed: int
     is_complete: bool = True
+    library: str | None = None
+    """Whose data frame `to_frame` gives by default: that of the fit."""
 
     @property
     def n_replicates(self) -> int:
@@ -142,8 +144,8 @@ class Bootstrap:
         return chosen(self.estimates, parameter, component, column, level)
 
     def to_frame(self, library: str | None = None) -> Any:
-        """One row per estimate, as a data frame of pandas, polars or pyarrow (the first that is installed)."""
-        return estimates_frame(self.estimates, library)
+        """One row per estimate, as a data frame of pandas, polars or pyarrow: by default of the library of the fit."""
+        return estimates_frame(self.estimates, library or self.library)
 
 
 def bootstrap(
@@ -232,7 +234,8 @@ def bootstrap(
             is_complete = False
         with lock:  # after an interrupt some threads may still be at their last replicates
             replicates = [found[i] for i in sorted(found)]
-        return _summarised(plan, replicates, kind=kind, level=level, seed=seed, is_complete=is_complete)
+        done = _summarised(plan, replicates, kind=kind, level=level, seed=seed, is_complete=is_complete)
+        return replace(done, library=result.library)
 
 
 @dataclass(frozen=True)
@@ -424,7 +427,7 @@ def _estimates(plan: Plan, values: Mapping[str, Any], level: float) -> list[Esti
     found = _numbers(proportions_reading(), shares, values, notes, level)
     for group in groups_of(model.family):
         own = {name: values[f"{group.prefix}{name}"] for name in group.family.parameters}
-        readings = readings_of(group.family)
+        readings = readings_of(group)
         bounded = bounded_readings(group.family, readings)
         for r, one in enumerate(readings):
             now = np.asarray(one.read(group.family.parameters))

@@ -11,7 +11,7 @@ from typing import Any
 import narwhals.stable.v1 as nw
 
 from emix.errors import FitError, ModelError
-from emix.inference.frames import frame_of
+from emix.frames import frame_of
 from emix.markup import html_table, html_text, text_table
 from emix.results import FitResult
 
@@ -226,8 +226,8 @@ class Selection:
         """The table: one dict per candidate with its criteria; None where there is no number."""
         return [one.row() for one in self.candidates]
 
-    def to_frame(self, library: str | None = "pandas") -> Any:
-        """The table as a data frame of pandas, polars or pyarrow; None for the first of these that is installed.
+    def to_frame(self, library: str | None = None) -> Any:
+        """The table as a data frame of pandas, polars or pyarrow: by default of the library of the data.
 
         Raises
         ------
@@ -238,7 +238,8 @@ class Selection:
         types: dict[str, Any] = dict.fromkeys(rows[0], nw.Float64())
         types |= {"family": nw.String(), "error": nw.String(), "converged": nw.Boolean()}
         types |= {"n_components": nw.Int64(), "n_free_parameters": nw.Float64() if _has_gaps(rows) else nw.Int64()}
-        return frame_of({name: [row[name] for row in rows] for name in types}, types, library)
+        of_fits = next((one.result.library for one in self.candidates if one.result is not None), None)
+        return frame_of({name: [row[name] for row in rows] for name in types}, types, library or of_fits)
 
     def __str__(self) -> str:
         """The reason, and what is missing."""

@@ -142,7 +142,7 @@ def density_of(model: Mixture, source: InMemorySource, column: str | int | None 
     totals = _totals(family, source, j, own)
     if kind == "categories":
         points = np.arange(_n_levels(family, own), dtype=np.float64)
-        levels = family.levels[own] if isinstance(family, Categorical) and family.levels else ()
+        levels = family.level_names[own] if isinstance(family, Categorical) and family.level_names else ()
         components = _joint(model, j, component_densities(family, own, points), points)
         heights = np.asarray(np.bincount(x.astype(np.intp), weight, len(points)) / weight.sum(), dtype=np.float64)
         names = levels or tuple(f"{point:g}" for point in points)

@@ -8,7 +8,7 @@ from typing import Any
 
 from emix.described import SAID_TWICE, number
 from emix.errors import ModelError
-from emix.inference.frames import frame_of_kinds
+from emix.frames import frame_of_kinds
 from emix.markup import html_table, text_table
 
 AT_BOUNDARY, FIXED, UNTOLD = "at the boundary", "fixed", "not told by these data"
@@ -27,7 +27,8 @@ class Estimate:
     component : int
         Its number, as in the fit; -1 for a number of a user's own model.
     column, level_name : str or None
-        The column; of a category the level, of a covariance or correlation the second column.
+        The column, or the names of the columns that share the number, like `time,died`; of a category the level, of a
+        covariance or correlation the second column.
     value : float
         The estimate, in the units of the data.
     standard_error, lower, upper : float or None
@@ -124,5 +125,5 @@ def estimates_frame(estimates: Sequence[Estimate], library: str | None) -> Any:
     names = ("parameter", "component", "column", "level_name", "value", "standard_error", "lower", "upper", "note")
     columns = {name: [getattr(one, name) for one in estimates] for name in names}
     return frame_of_kinds(
-        columns, text=("parameter", "column", "level_name", "note"), whole=("component",), backend=library
+        columns, text=("parameter", "column", "level_name", "note"), whole=("component",), library=library
     )

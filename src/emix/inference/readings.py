@@ -19,6 +19,7 @@ from emix.families.entries import at_bounds
 from emix.families.structures import structure
 from emix.model import Mixture
 from emix.spaces import Positive, Probability, Simplex
+from emix.tidy import own_columns
 
 IDENTITY, LOG, LOGIT, FISHER_Z = "identity", "log", "logit", "fisher z"
 """Scales on which an interval is symmetric: it then never leaves the values that the number may take."""
@@ -57,23 +58,29 @@ class Group:
     """A family that stands by itself: the whole of a model's, or one part of `Columns`."""
 
     family: Family
-    prefix: str
-    """Of its parameters' names among all of the model's."""
+    label: str | None
+    """The names of its columns, like `height,weight`, where it is one of several."""
     columns: slice
     """Where its columns lie among all."""
+
+    @property
+    def prefix(self) -> str:
+        """Of its parameters' names among all of the model's."""
+        return "" if self.label is None else f"{self.label}."
 
 
 def groups_of(family: Family) -> list[Group]:
     """The families that stand side by side; one that stands alone is the only one."""
     if not isinstance(family, Columns):
-        return [Group(family, "", slice(None))]
+        return [Group(family, None, slice(None))]
     schema = None if family.binding is None else family.binding.schema
     places = [slice(None)] * len(family.parts) if schema is None else family.column_groups(schema)
-    return [Group(part.family, f"{part.label}.", place) for part, place in zip(family.parts, places, strict=True)]
+    return [Group(part.family, part.label, place) for part, place in zip(family.parts, places, strict=True)]
 
 
-def readings_of(family: Family) -> list[Reading]:
-    """All numbers of one family that is no `Columns`, parameter by parameter."""
+def readings_of(group: Group) -> list[Reading]:
+    """All numbers of one family, parameter by parameter; one for several columns of `Columns` has all their names."""
+    family = group.family
     names = own_columns(family)
     found: list[Reading] = []
     for name, value in family.parameters.items():
@@ -83,7 +90,7 @@ def readings_of(family: Family) -> list[Reading]:
         elif np.ndim(value) == 3:
             found += _of_matrices(family, name, names)
         elif np.ndim(value) == 1:
-            column = names[0] if len(names) == 1 else None
+            column = names[0] if len(names) == 1 else group.label
             found.append(Reading(name, column, None, scale, name, lambda v, n=name: np.asarray(v[n])))  # type: ignore[misc]
         else:
             found += [
@@ -116,17 +123,6 @@ def bounded_readings(family: Family, readings: Sequence[Reading]) -> dict[int, N
     return found
 
 
-def own_columns(family: Family) -> tuple[str, ...]:
-    """Names of the columns that a family has parameters for; x0, x1, ... before there are data."""
-    if family.binding is not None:
-        beside = family.support.bound_column is not None
-        return family.columns[: len(family.columns) - beside]
-    if isinstance(family, Categorical):
-        return tuple(f"x{j}" for j in range(len(family.tables)))
-    widths = [np.shape(value)[1] for value in family.parameters.values() if np.ndim(value) > 1]
-    return tuple(f"x{j}" for j in range(max(widths, default=1)))
-
-
 def values_of(model: Mixture) -> dict[str, Any]:
     """Name -> array of all parameters, the mixing proportions among them."""
     return {"mixing_proportions": model.latent.mixing_proportions, **model.family.parameters}
@@ -150,7 +146,7 @@ def _of_levels(family: Categorical, name: str, names: tuple[str, ...]) -> list[R
     """Each level of each column; a family of one column holds its array, of several a tuple of them."""
     found = []
     for j, table in enumerate(family.tables):
-        levels = family.levels[j] if family.levels else tuple(str(code) for code in range(table.shape[1]))
+        levels = family.level_names[j] if family.level_names else tuple(str(code) for code in range(table.shape[1]))
         for i, level in enumerate(levels):
 
             def read(v: Values, j: int = j, i: int = i) -> Array:

@@ -79,6 +79,8 @@ class Uncertainty:
     level: float
     condition: float
     notes: tuple[str, ...] = ()
+    library: str | None = None
+    """Whose data frame `to_frame` gives by default: that of the fit."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -125,8 +127,8 @@ class Uncertainty:
         return chosen(self.estimates, parameter, component, column, level)
 
     def to_frame(self, library: str | None = None) -> Any:
-        """One row per estimate, as a data frame of pandas, polars or pyarrow (the first that is installed)."""
-        return estimates_frame(self.estimates, library)
+        """One row per estimate, as a data frame of pandas, polars or pyarrow: by default of the library of the fit."""
+        return estimates_frame(self.estimates, library or self.library)
 
 
 def standard_errors(
@@ -187,7 +189,7 @@ def standard_errors(
         return _of_own_model(result, data, method, level, labels, sample_weight)
     info = information_of(result, data, labels=labels, sample_weight=sample_weight)
     with blas_limited():
-        return _reported(info, inverted(info, method), method, level)
+        return replace(_reported(info, inverted(info, method), method, level), library=result.library)
 
 
 def check_level(level: Any) -> None:

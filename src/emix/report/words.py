@@ -349,4 +349,5 @@ def family_words(family: Family) -> str:
     if isinstance(family, Columns):
         return "Each component has a distribution of its own for each column."
     name = family.distribution if isinstance(family, ScipyDistribution) else family.name
-    return f"Within a component: {FAMILY_WORDS[family.name]} ({name.replace('_', ' ')})."
+    words = FAMILY_WORDS.get(family.name, "rows that follow a distribution of its own")
+    return f"Within a component: {words} ({name.replace('_', ' ')})."
