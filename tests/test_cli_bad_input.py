@@ -232,7 +232,7 @@ def test_prediction_on_other_columns_and_levels(run, file, tmp_path):
     assert refused.exit_code == 2
     for text in ("column 'c'", "'zz'", "row 1 (line 2 of n.csv)", "--unknown-missing"):
         assert text in refused.stderr
-    assert "levels=" not in refused.stderr  # for streams in Python
+    assert "stream" not in refused.stderr  # there is none here
     missing = run("predict", saved, file("m.csv", "x,c\n1,\n2.5,a\n"))
     for command in ("predict", "score"):
         alike = run(command, saved, new, "--unknown-missing")
@@ -258,3 +258,33 @@ def test_durations_without_their_events_say_how_to_name_both(run, file):
     both = "(t,died)=censored_weibull(event=died)"
     assert f'Give it to both: --family "{both}"' in out.stderr
     assert run("fit", path, "-k", 1, "--family", both).exit_code == 0
+
+
+def test_no_file_of_a_command_replaces_another(run, file, tmp_path):
+    table = file("t.csv", "a\n1\n2\n4\n9\n")
+    before = Path(table).read_bytes()
+    (tmp_path / "link.csv").symlink_to(table)
+    same = tmp_path / "same"
+    cases = [
+        (["--report", same, "--out", same], "--out and --report are both"),
+        (["--checkpoint", same, "--out", f"{tmp_path}/./same"], "--out and --checkpoint are both"),
+        (["--out", table], "--out and what is read"),
+        (["--report", tmp_path / "link.csv"], "--report and what is read"),
+    ]
+    for options, text in cases:
+        out = run("fit", table, *options)
+        assert out.exit_code == 2
+        assert out.stdout == ""
+        assert text in " ".join(out.stderr.split())
+    out = run("fit", str(tmp_path / "*.csv"), "--out", table)
+    assert "--out and what is read" in " ".join(out.stderr.split())
+    assert Path(table).read_bytes() == before
+    assert not same.exists()
+    model = tmp_path / "m.json"
+    assert run("fit", table, "--out", model, "--family", "normal", "-k", 1).exit_code == 0
+    saved = model.read_bytes()
+    for arguments in (("predict", model, table), ("report", model, table), ("sample", model), ("impute", model, table)):
+        assert run(*arguments, "--out", model).exit_code == 2
+    assert model.read_bytes() == saved
+    out = run("fit", table, "--out", "/dev/null", "--report", "/dev/null", "--family", "normal", "-k", 1)
+    assert out.exit_code == 0

@@ -113,6 +113,25 @@ def test_impute_fills_the_holes_and_keeps_everything_else(run, saved, tmp_path):
     assert json.loads(run("impute", saved, SURVEY, "--json").stdout)["columns"] == list(given[0])
 
 
+def test_impute_of_the_table_in_the_readme(run, tmp_path):
+    library, path = Path(SURVEY).parent / "library.csv", tmp_path / "m.json"
+    run("fit", library, "--components", 3, "--n-init", 1, "--seed", 0, "--out", path)
+    rows = list(csv.reader(run("impute", path, library).stdout.splitlines()))
+    given = list(csv.reader(library.read_text().splitlines()))
+    assert len(rows) == len(given)
+    assert all(all(row) for row in rows)
+    assert sum(not all(row) for row in given) > 100
+
+
+def test_impute_says_which_cells_stay_missing(run, file, tmp_path):
+    data = file("tosses.csv", "heads,tosses\n3,4\n1,4\n2,4\n,4\n,\n")
+    path = tmp_path / "m.json"
+    run("fit", data, "--components", 1, "--family", "heads=binomial(n_trials=tosses)", "--out", path)
+    out = run("impute", path, data)
+    assert out.stdout.splitlines()[-2:] == ["2,4", ","]
+    assert "Warning: cells of 'heads', 'tosses' stay missing" in out.stderr
+
+
 def test_impute_keeps_dates_and_texts_as_they_were(run, file, tmp_path):
     rows = "".join(
         f"2024-01-{i + 1:02d},{i % 4}{'' if i % 5 else '.5'},n{i},{i + 0.5 if i % 3 else ''}\n" for i in range(20)

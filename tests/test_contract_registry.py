@@ -3,6 +3,7 @@
 # each of these modules enters its laws into LAWS when it is imported
 import test_constraints  # noqa: F401
 import test_contract  # noqa: F401
+import test_contract_cells  # noqa: F401
 import test_contract_estimates  # noqa: F401
 import test_contract_numbers  # noqa: F401
 from cases import ALL_OR_NOTHING, CASES, COMPLETING, FACTORISED, LAWS

@@ -8,7 +8,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 import scipy.sparse
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 
 import emix
 from emix.data.table import read_table
@@ -247,6 +247,55 @@ def test_levels_that_do_not_cover_the_data_are_named():
             emix.ModelError, match=r"(?s)'c' needs one for each of its 3 levels \('u', 'v', 'w'\).*Found 2"
         ):
             emix.fit(emix.Mixture(family), {"c": ["u", "v", "w"]})
+
+
+SIZES = {"size": ["S", "L", "S", None, "M", "L"], "n": [1, 2, 1, 2, 2, 1]}
+
+
+@pytest.mark.parametrize("is_compact", [False, True])
+@pytest.mark.parametrize("is_streamed", [False, True])
+def test_declared_levels_keep_their_order_and_those_that_no_row_holds(is_compact, is_streamed, monkeypatch, tmp_path):
+    monkeypatch.setattr("emix.data.encode.COMPACT_FROM", 0 if is_compact else 10**9)
+    monkeypatch.setattr("emix.data.source.COMPACT_FROM", 0 if is_compact else 10**9)
+    data = pl.DataFrame(SIZES)
+    if is_streamed:
+        data.write_parquet(tmp_path / "rows.parquet")
+        data = emix.scan(tmp_path / "rows.parquet", memory_limit=0)
+    family = emix.Categorical(levels={"size": ["S", "M", "L", "XL"]})
+    model = emix.fit(emix.Mixture(family, 1), data).model
+    assert model.family.binding.schema.levels == (("S", "M", "L", "XL"), (1, 2))
+    assert_allclose(model.family.probabilities[0], [[0.4, 0.2, 0.4, 0.0]], rtol=1e-12)
+    emix.save(model, tmp_path / "m.json")
+    assert emix.load(tmp_path / "m.json").family.levels == {"size": ("S", "M", "L", "XL")}
+
+
+def test_declared_levels_of_all_columns_and_of_one_among_others():
+    sizes = ("S", "M", "L")
+    both = emix.fit(emix.Mixture(emix.Categorical(levels=sizes), 1), {"a": ["S", "S"], "b": ["M", "L"]}).model
+    assert both.family.binding.schema.levels == (sizes, sizes)
+    beside = emix.Columns({"n": emix.Poisson(), "size": f"categorical(levels={list(sizes)})"})
+    weight = [1, 1, 1, 1, 0, 1]  # of the only M
+    one = emix.fit(emix.Mixture(beside, 1, prior_rows=1.0), SIZES, sample_weight=weight).model
+    assert one.family.binding.schema.levels == (None, sizes)
+    alone = emix.Mixture(emix.Categorical([[0.5, 0.25, 0.25]], levels=sizes))
+    assert set(emix.sample(alone, 50, random_state=0)[0][:, 0]) == set(sizes)
+    assert_allclose(emix.score_samples(alone, ["L", "S"]), np.log([0.25, 0.5]), rtol=1e-12)
+    prior = emix.Categorical(levels=sizes, prior=emix.DirichletPrior(2))
+    seen = emix.fit(emix.Mixture(prior, 1), {"size": ["S", "L", "S"]}).model
+    assert_allclose(seen.family.probabilities, [[3 / 6, 1 / 6, 2 / 6]], rtol=1e-12)
+
+
+def test_a_cell_outside_the_declared_levels_is_refused_or_missing():
+    with pytest.raises(emix.DataError, match=r"'size' may only hold.*'S', 'M'\.\n.*'L' in row 1.*\n.*levels="):
+        emix.fit(emix.Mixture(emix.Categorical(levels={"size": ["S", "M"]}), 1), SIZES)
+    forgiving = emix.Categorical(levels={"size": ["S", "M"]}, unknown="missing")
+    model = emix.fit(emix.Mixture(forgiving, 1), SIZES).model
+    assert_allclose(model.family.probabilities[0], [[2 / 3, 1 / 3]], rtol=1e-12)
+    with pytest.raises(emix.ModelError, match=r"column of categories 'sise'.*\n.*'size'"):
+        emix.fit(emix.Mixture(emix.Categorical(levels={"sise": ["S"]}), 1), SIZES)
+    for wrong in ("SML", [], ["S", "S"], ["S", None], 3, {"size": []}):
+        with pytest.raises(emix.ModelError, match="needs a list of different categories"):
+            emix.Categorical(levels=wrong)
 
 
 @pytest.mark.parametrize("family", [emix.Normal(), emix.Poisson(), emix.Categorical(), emix.Beta()], ids=str)

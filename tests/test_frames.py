@@ -9,6 +9,8 @@ import pyarrow as pa
 import pytest
 from cases import CASES
 from numpy.testing import assert_array_equal
+from pandas.testing import assert_frame_equal
+from sklearn import clone, config_context
 
 import emix
 from emix import (
@@ -47,7 +49,7 @@ def test_each_library_gets_its_own_frame(backend):
 
 
 def test_without_a_choice_the_first_library_that_is_installed(monkeypatch):
-    from emix.inference import frames
+    from emix import frames
 
     assert type(to_frame(Mixture(Poisson([1.0])))) is pd.DataFrame
     real = frames.find_spec
@@ -103,6 +105,20 @@ def test_families_side_by_side():
     ]
 
 
+def test_groups_of_columns_are_told_apart():
+    rng = np.random.default_rng(0)
+    data = {"t": rng.exponential(2.0, 60), "died": np.repeat([1, 0, 1], 20)}
+    data |= {"u": data["t"] * 3, "left": data["died"]}
+    groups = {(t, event): emix.CensoredWeibull(event=event) for t, event in (("t", "died"), ("u", "left"))}
+    found = fit(Mixture(Columns(groups), 1), data)
+    keys = [line[:4] for line in rows(found.model)]
+    assert keys[1:] == [(0, group, name, None) for group in ("t,died", "u,left") for name in ("shape", "scale")]
+    errors = emix.standard_errors(found, data)
+    assert errors.names[1:] == tuple(f"{name}[0, {group}]" for _, group, name, _ in keys[1:])
+    assert errors.of("scale", column="u,left").value == found.model.family.part("u").scale[0]
+    assert emix.wald_test(errors, "scale[0, t,died] = scale[0, u,left]").df == 1
+
+
 def test_the_column_of_numbers_of_tosses_has_no_parameter():
     data = {"heads": [1, 2, 7, 8], "tosses": [10, 10, 10, 9]}
     model = fit(Mixture(Binomial("tosses"), 1), data).model
@@ -153,6 +169,70 @@ def test_responsibilities_in_the_library_of_the_data(kind):
     own = np.column_stack([np.asarray(frame[name]) for name in ("component 0", "component 1")])
     assert_array_equal(own, responsibilities(model, [0.0, 5.0, 2.5], labels=[1, -1, -1]))
     assert_array_equal(own[0], [0.0, 1.0])
+
+
+ESTIMATORS = [
+    emix.MixtureModel(2, family="poisson", n_init=2, random_state=0),
+    emix.GaussianMixture(2, random_state=0),
+    emix.LatentClassAnalysis(2, n_init=2, random_state=0),
+]
+FEW = {"a": [0, 1, 1, 0, 3, 4, 3, 4] * 3, "b": [1, 0, 0, 1, 2, 3, 3, 2] * 3}
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda one: type(one).__name__)
+@pytest.mark.parametrize("kind", [pd.DataFrame, pl.DataFrame, pa.table])
+def test_an_estimator_gives_frames_of_the_library_that_it_was_fitted_to(estimator, kind):
+    data = kind(FEW)
+    model = clone(estimator).fit(data)
+    frames = [model.to_frame(), to_frame(model), model.result_.to_frame(), to_frame(model.result_)]
+    assert {type(one) for one in frames} == {type(data)}
+    assert type(model.to_frame("polars")) is pl.DataFrame
+    assert rows(model) == rows(model.result_.model)
+    assert_array_equal(np.asarray(responsibilities_frame(model, data)), model.predict_proba(data))
+    assert type(responsibilities_frame(model.result_, data)) is type(data)
+
+
+def test_a_fit_of_a_frame_gives_frames_of_its_library():
+    data = pl.DataFrame(FEW)
+    found = fit(Mixture(Poisson(), 2), data, random_state=0)
+    assert type(found.to_frame()) is type(to_frame(found)) is pl.DataFrame
+    assert type(found.model.to_frame()) is pd.DataFrame  # a model by itself knows of no frame
+    assert type(fit(Mixture(Poisson(), 2), FEW, random_state=0).to_frame()) is pd.DataFrame
+    chosen = emix.select(data["a"], [1, 2], Poisson(), random_state=0, n_init=2)
+    assert type(chosen.result.to_frame()) is type(chosen.to_frame()) is pl.DataFrame
+    assert type(emix.standard_errors(found, data).to_frame()) is pl.DataFrame
+    again = emix.bootstrap(found, data, n_replicates=3, random_state=0)
+    assert type(again.to_frame()) is pl.DataFrame
+    assert type(again.to_frame("pandas")) is pd.DataFrame
+    online = emix.MixtureModel(2, family="poisson", random_state=0).partial_fit(data)
+    assert type(to_frame(online)) is type(online.to_frame()) is pl.DataFrame
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda one: type(one).__name__)
+def test_set_output_is_honoured(estimator):
+    data = pd.DataFrame(FEW, index=[f"r{i}" for i in range(24)])
+    model = clone(estimator).fit(data)
+    resp, names = model.predict_proba(data), [f"{type(model).__name__.lower()}{k}" for k in range(2)]
+    assert model.get_feature_names_out().tolist() == names
+    assert_array_equal(model.transform(data), resp)
+    assert_frame_equal(
+        model.set_output(transform="pandas").transform(data), pd.DataFrame(resp, index=data.index, columns=names)
+    )
+    assert type(model.predict_proba(data)) is np.ndarray
+    found = model.set_output(transform="polars").transform(pl.DataFrame(FEW))
+    assert type(found) is pl.DataFrame
+    assert found.columns == names
+    assert type(model.set_output(transform="default").transform(data)) is np.ndarray
+    with config_context(transform_output="pandas"):
+        assert clone(estimator).fit_transform(data).index.equals(data.index)
+
+
+def test_what_was_not_fitted_is_refused():
+    for frame in (to_frame, lambda model: responsibilities_frame(model, FEW)):
+        with pytest.raises(ModelError, match="This MixtureModel has none"):
+            frame(emix.MixtureModel(2))
+        with pytest.raises(ModelError, match="fitted estimator"):
+            frame(pd.DataFrame(FEW))
 
 
 def test_what_is_no_model_is_refused():

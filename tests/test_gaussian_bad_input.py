@@ -9,11 +9,13 @@ from emix import (
     ConjugatePrior,
     DataError,
     FactorAnalytic,
+    FitError,
     GaussianMixture,
-    Geometric,
     Mixture,
     ModelError,
     MultivariateNormal,
+    ScipyDistribution,
+    StudentT,
     fit,
     impute,
     predict,
@@ -48,6 +50,18 @@ def test_a_column_without_a_cell_is_named(x, structure):
     x[:, 1] = NAN
     with pytest.raises(DataError, match="Column 'x1' is missing in every row"):
         fit(gaussians(structure=structure), x)
+
+
+@pytest.mark.parametrize("structure", ["full", "tied", "diag"])
+def test_a_variance_that_shrinks_without_end_is_a_collapse(structure):
+    """Zeros with holes: the imputed variance shrinks by a factor per iteration, and is never exactly 0."""
+    rng = np.random.default_rng(0)
+    z = rng.integers(0, 2, 300)
+    answers = (rng.random((300, 4)) < np.where(z, 0.8, 0.2)[:, None]).astype(float)
+    answers[rng.random(answers.shape) < 0.1] = NAN
+    start = (np.nan_to_num(answers[:, 0]) > 0).astype(int)
+    with pytest.raises(FitError, match=r"component . collapsed: its variance of 'x0' fell to"):
+        fit(gaussians(structure=structure), answers, start=start)
 
 
 def test_a_column_is_without_a_cell_among_the_rows_that_count(x):
@@ -108,6 +122,16 @@ def test_impossible_numbers_of_factors(n_factors):
         FactorAnalytic(n_factors)
 
 
+def test_a_structure_in_the_first_place_is_one():
+    assert str(MultivariateNormal("VVV")) == str(MultivariateNormal(structure="VVV"))
+    assert MultivariateNormal(FactorAnalytic(2)).structure == "factor_analytic(2)"
+    assert StudentT("diag").structure == "diag"
+    with pytest.raises(ModelError, match="unknown covariance structure 'VVX'"):
+        MultivariateNormal("VVX")
+    with pytest.raises(ModelError, match=r"mean needs numbers, beside structure=.*\n.*'VVV'"):
+        MultivariateNormal("VVV", structure="EEE")
+
+
 def test_unknown_parts_to_tie():
     with pytest.raises(ModelError, match="unknown part to tie 'loading'") as caught:
         FactorAnalytic(1, tied={"loading"})
@@ -135,7 +159,7 @@ def test_covariances_that_are_none(covariance, structure):
 
 
 def test_parameters_of_different_shapes():
-    with pytest.raises(ModelError, match=r"covariance needs the shape \(1, 2, 2\)"):
+    with pytest.raises(ModelError, match=r"covariance needs the shape \(K, 2, 2\)"):
         MultivariateNormal([[0.0, 0.0]], [[[1.0]]])
     with pytest.raises(ModelError, match="one entry per component"):
         MultivariateNormal([[0.0, 0.0], [1.0, 1.0]], [ROUND])
@@ -238,7 +262,9 @@ def test_imputation_that_cannot_be(x):
     for draws in (0, -1, 1.5, True):
         with pytest.raises(ModelError, match="draws needs a whole number >= 1"):
             impute(model, x, draws=draws)
-    with pytest.raises(ModelError, match="needs one whose missing cells have a mean"):
-        impute(Mixture(Geometric([0.2, 0.5])), [1.0, NAN])
+    cauchy = fit(Mixture(ScipyDistribution("cauchy"), 1), [0.0, 1.0, 3.0, 2.0]).model
+    with pytest.raises(ModelError, match=r"'x0' has missing cells, and its family 'scipy\(cauchy\)'[^$]*draws=1"):
+        impute(cauchy, [1.0, NAN])
+    assert np.isfinite(impute(cauchy, [1.0, NAN], draws=1)).all()
     with pytest.raises(ModelError, match="Fit it first"):
         impute(gaussians(), x)

@@ -14,8 +14,10 @@ from emix import (
     Mixture,
     Multinomial,
     MultivariateNormal,
+    NegativeBinomial,
     Normal,
     Poisson,
+    ScipyDistribution,
     StudentT,
     fit,
 )
@@ -48,6 +50,8 @@ CASES = [
     (Normal(), np.random.default_rng(6).normal(size=(60, 2))),
     (MultivariateNormal(), np.random.default_rng(7).normal(size=(60, 2))),
     (Columns({"a": Normal(), "b": "poisson"}), {"a": np.random.default_rng(8).normal(size=60), "b": answers()[:, 0]}),
+    (NegativeBinomial(), np.random.default_rng(9).negative_binomial(2, 0.3, (60, 2))),
+    (ScipyDistribution("gumbel_r"), np.random.default_rng(10).gumbel(size=(60, 1))),
 ]
 
 
@@ -79,10 +83,24 @@ def test_a_prior_keeps_probabilities_off_the_boundary(tmp_path):
     assert emix.load(tmp_path / "m.json").prior_rows == 1.0
 
 
+def test_a_table_of_several_kinds_with_holes_has_a_prior():
+    rng = np.random.default_rng(11)
+    n = {"h": rng.normal(size=60), "w": rng.normal(size=60), "visits": rng.negative_binomial(2, 0.3, 60).astype(float)}
+    data = n | {"town": np.where(np.arange(60) < 58, "Ulm", "Köln").astype(object)}
+    data["visits"][3], data["town"][7] = np.nan, None
+    family = Columns({("h", "w"): MultivariateNormal(), "visits": NegativeBinomial(), "town": Categorical()})
+    result = fit(Mixture(family, 2, prior_rows=1.0), data, random_state=0, n_init=2)
+    assert result.converged
+    assert (result.model.family.part("town").probabilities > 0).all()
+    data["h"] = np.r_[np.nan, data["h"][1:]]
+    with pytest.raises(emix.ModelError, match=r"Those of 'multivariate_normal' do, here: columns 'h', 'w'"):
+        fit(Mixture(family, 2, prior_rows=1.0), data)
+
+
 def test_priors_that_cannot_be():
     with pytest.raises(emix.ModelError, match="prior_rows"):
         Mixture(Normal(), 2, prior_rows=-1.0)
-    with pytest.raises(emix.ModelError, match="do not depend on its parameters"):
+    with pytest.raises(emix.ModelError, match="do not depend on their parameters"):
         fit(Mixture(StudentT(), 2, prior_rows=1.0), np.random.default_rng(0).normal(size=(50, 2)))
 
 

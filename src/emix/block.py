@@ -52,6 +52,17 @@ def readable(x: NDArray[Any]) -> NDArray[Any]:
     return as_cells(x) if x.dtype.kind == "i" else x
 
 
+def plain_level(value: object) -> Level | None:
+    """A cell as a JSON-able level: text, whole number, number or truth value; None where missing."""
+    if value is None or (isinstance(value, float | np.floating) and np.isnan(value)):
+        return None
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    if isinstance(value, float | np.floating | int | np.integer):
+        return int(value) if float(value).is_integer() else float(value)
+    return str(value)
+
+
 def is_missing(x: NDArray[Any]) -> NDArray[np.bool_]:
     """Which cells are missing: NaN, or a negative code."""
     return np.asarray(x < 0) if x.dtype.kind == "i" else np.isnan(x)

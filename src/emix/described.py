@@ -14,6 +14,8 @@ from emix.latent import IndependentDraws
 from emix.markup import html_table, html_text, markdown_table, markdown_text
 
 MAX_LINES = 60
+SAID_TWICE = {"variance", "log_variance", "covariance"}
+"""Parameters that people read as standard deviations and correlations, which are listed too where there is room."""
 
 
 class Described(Protocol):
@@ -63,15 +65,14 @@ def parameter_lines(family: Family, names: tuple[str, ...] = ()) -> list[tuple[s
 
     Columns are called `names` where the family is not bound to data yet, or x0, x1, ...
     """
-    lines: list[tuple[str, Array]]
     if isinstance(family, Columns):
-        lines = []
-        for part in family.parts:
-            is_single = len(part.names) == 1  # whose parameters do not name their column
-            for name, values in parameter_lines(part.family, part.names):
-                is_named = not is_single or name.startswith(f"p({part.label} = ") or name.endswith(f" of {part.label}")
-                lines.append((name if is_named else f"{name} of {part.label}", values))
-        return lines
+        return [line for part in family.parts for line in _lines(part.family, part.names, ", ".join(part.names))]
+    return _lines(family, names, "")
+
+
+def _lines(family: Family, names: tuple[str, ...], label: str) -> list[tuple[str, Array]]:
+    """Of one family, whose parameters for all its columns together are those of `label`, if it has one."""
+    of_all = f" of {label}" if label else ""
     if family.binding is not None:
         names = family.columns
     if family.name == "categorical":
@@ -85,19 +86,19 @@ def parameter_lines(family: Family, names: tuple[str, ...] = ()) -> list[tuple[s
         return list(zip(levels, values, strict=True))
     widths = [np.shape(value)[1] for value in family.parameters.values() if np.ndim(value) > 1]
     names = names or tuple(f"x{j}" for j in range(max(widths, default=1)))
-    lines = []
+    lines: list[tuple[str, Array]] = []
     for parameter, value in family.parameters.items():
         if not isinstance(value, tuple) and value.ndim == 3:
             lines += _covariance_lines(value, names, "standard deviation" if parameter == "covariance" else parameter)
             continue
         columns = by_column(value)
         if columns.shape[1] == 1:
-            lines.append((parameter, columns[:, 0]))
+            lines.append((parameter + of_all, columns[:, 0]))
         else:
             lines += [(f"{parameter} of {name}", column) for name, column in zip(names, columns.T, strict=True)]
         if parameter in ("variance", "log_variance"):
             word = parameter.replace("variance", "standard deviation").replace("log_", "log ")
-            own = ("",) if columns.shape[1] == 1 else tuple(f" of {name}" for name in names)
+            own = (of_all,) if columns.shape[1] == 1 else tuple(f" of {name}" for name in names)
             lines += [(word + name, np.sqrt(column)) for name, column in zip(own, columns.T, strict=True)]
     return lines
 
@@ -114,12 +115,17 @@ def _covariance_lines(C: Array, names: tuple[str, ...], word: str) -> list[tuple
     return lines
 
 
-def number(value: float) -> str:
-    """Six significant digits, without an exponent where people would not write one."""
+def number(value: float, digits: int = 6) -> str:
+    """So many significant digits, without an exponent where people would not write one."""
     if value == 0 or 1e-4 <= abs(value) < 1e7:
-        digits = max(0, 5 - int(np.floor(np.log10(abs(value))))) if value else 1
-        return f"{value:,.{min(digits, 6)}f}"
-    return f"{value:.5e}"
+        decimals = max(0, digits - 1 - int(np.floor(np.log10(abs(value))))) if value else 1
+        return f"{value:,.{min(decimals, 6)}f}"
+    return f"{value:.{digits - 1}e}"
+
+
+def capitalised(text: str) -> str:
+    """With a capital first letter, and the others as they are."""
+    return text[:1].upper() + text[1:]
 
 
 # -- tables ------------------------------------------------------------------------------------------------------------

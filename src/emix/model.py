@@ -24,6 +24,7 @@ from emix.families import Family, Work
 from emix.families.priors import DirichletPrior
 from emix.families.priors.mixture import MixturePriors
 from emix.latent import IndependentDraws
+from emix.tidy import parameter_frame
 
 
 @runtime_checkable
@@ -303,6 +304,31 @@ class Mixture(ShownInNotebooks, MixturePriors, ExpectingMixture):
             "constraints": tuple(one.reordered(all_of.tolist()) for one in self.constraints),
         }
         return replace(self, family=self.family.reordered(order), **values)
+
+    def to_frame(self, backend: str | None = None) -> Any:
+        """Mixing proportions and parameters as a tidy table: one number per row.
+
+        Parameters
+        ----------
+        backend : {'pandas', 'polars', 'pyarrow'}, optional
+            Whose data frame; the first of these that is installed by default.
+
+        Returns
+        -------
+        data frame with the columns
+            component : its name, or its number where components have no names;
+            column : of the data; of a number that a group of columns shares all their names, like `height,weight`; null
+                for a number of the component as a whole;
+            parameter : such as `mixing_proportion`, `mean`, `probabilities`;
+            level : of a categorical column, or the second column of a covariance; else null;
+            value : float.
+
+        Raises
+        ------
+        ModelError
+            The model has no parameters, or the backend is unknown or not installed.
+        """
+        return parameter_frame(self, backend)
 
     def to_vector(self) -> Array:
         """All free parameters in unconstrained coordinates."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emix.block import CHUNK_ROWS, Array, Level, Schema, Summary, is_missing
+from emix.block import CHUNK_ROWS, Array, Level, Schema, Summary, is_missing, plain_level
 from emix.data.table import Cells, Table, refuse_dates
 from emix.errors import DataError
 from emix.families import Support
@@ -48,7 +48,7 @@ def encode(table: Table, support: Support, *, family: str, schema: Schema | None
     for j, (name, cells) in enumerate(zip(names, table.columns, strict=True)):
         known = None if schema is None else schema.levels[j]
         if support.is_categorical:
-            known = known if known is not None else levels_of(distinct_cells(cells), name)
+            known = known or support.levels_of(name) or levels_of(distinct_cells(cells), name)
             columns.append(_codes(cells, known, name, table, support))
         else:
             columns.append(_numbers(cells, name, family, table))
@@ -65,7 +65,8 @@ def _compact(
 ) -> tuple[NDArray[Any], Schema]:
     """Level codes as the smallest integers that hold them, -1 where missing."""
     known = [None] * len(names) if schema is None else list(schema.levels)
-    levels = [own or levels_of(distinct_cells(c), n) for own, c, n in zip(known, table.columns, names, strict=True)]
+    columns = zip(known, table.columns, names, strict=True)
+    levels = [own or support.levels_of(name) or levels_of(distinct_cells(cells), name) for own, cells, name in columns]
     largest = max(len(own) for own in levels)
     x = np.empty(
         (table.n_rows, len(names)), dtype=np.int8 if largest < 127 else np.int16 if largest < 32767 else np.int32
@@ -164,17 +165,6 @@ def _numbers(cells: Cells, name: str, family: str, table: Table) -> Array:
     return np.array([np.nan if value is None else float(value) for value in cells])
 
 
-def _plain(value: object) -> Level | None:
-    """A cell as a JSON-able level: text, whole number, number or truth value; None where missing."""
-    if value is None or (isinstance(value, float | np.floating) and np.isnan(value)):
-        return None
-    if isinstance(value, bool | np.bool_):
-        return bool(value)
-    if isinstance(value, float | np.floating | int | np.integer):
-        return int(value) if float(value).is_integer() else float(value)
-    return str(value)
-
-
 def distinct_cells(cells: Cells) -> set[object]:
     """The different cells of a column."""
     return set(cells.tolist()) if cells.dtype == object else set(np.unique(cells).tolist())
@@ -188,7 +178,7 @@ def levels_of(distinct: set[object], name: str) -> tuple[Level, ...]:
     DataError
         All are missing.
     """
-    found = {_plain(value) for value in distinct} - {None}
+    found = {plain_level(value) for value in distinct} - {None}
     if not found:
         raise DataError.all_missing(column=name)
     return tuple(sorted(found, key=lambda level: (isinstance(level, str), level)))  # type: ignore[arg-type]
@@ -208,7 +198,7 @@ def _codes(cells: Cells, levels: tuple[Level, ...], name: str, table: Table, sup
         values = list(position)
     codes = np.empty(len(values))
     for i, value in enumerate(values):
-        level = _plain(value)
+        level = plain_level(value)
         if level is not None and level not in code_of and not support.unknown_is_missing and (inverse == i).any():
             row = int(np.argmax(inverse == i))
             raise DataError.unknown_level(found=value, where=table.where(row), column=name, levels=levels)

@@ -236,6 +236,7 @@ def read_as(
     known = None if family is None or family.binding is None else family.binding.schema
     names: list[str] = []
     is_open: list[bool] = []
+    declared: list[tuple[Level, ...] | None] = []
     for i, (support, name, part_names) in enumerate(asked_of(family, own.names)):
         part = None
         if known is not None and isinstance(family, Columns):
@@ -244,8 +245,9 @@ def read_as(
             part = known
         chosen = column_names(first.select(part_names), support, family=name, schema=part)
         names += chosen
-        is_open += [support.is_categorical and part is None] * len(chosen)
-    levels: list[tuple[Level, ...] | None] = [None] * len(names) if known is None else list(known.levels)
+        declared += [support.levels_of(one) if support.is_categorical else None for one in chosen]
+        is_open += [support.is_categorical and part is None and own is None for own in declared[len(is_open) :]]
+    levels = declared if known is None else list(known.levels)
     reading = Reading(scan, family, Schema(tuple(names), tuple(levels)), n_components, weights, labels)
     wanted = [name for name, open_ in zip(names, is_open, strict=True) if open_]
     found = (distinct or distinct_values)(reading, wanted, labels)

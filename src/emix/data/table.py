@@ -14,6 +14,7 @@ import scipy.sparse
 from numpy.typing import NDArray
 
 from emix.errors import DataError
+from emix.frames import library_of
 
 Cells = NDArray[Any]
 
@@ -42,6 +43,8 @@ class Table:
         Names a row where it came from: one of many files.
     coded : mapping of column name to (positions, values)
         Of columns of text that came coded: the different cells, and where each row's stands among them.
+    library : {'pandas', 'polars', 'pyarrow'} or None
+        Whose data frame it was.
     """
 
     names: tuple[str, ...]
@@ -53,6 +56,7 @@ class Table:
     sparse: Any = None
     place: Callable[[int], str] | None = None
     coded: Mapping[str, tuple[NDArray[np.intp], list[Any]]] = field(default_factory=dict)
+    library: str | None = None
 
     @property
     def n_rows(self) -> int:
@@ -131,7 +135,12 @@ def read_table(data: Any, *, takes_sparse: bool = False) -> Table:
         return _from_frame(frame)
     if isinstance(frame, nw.Series):
         name = str(frame.name) if frame.name not in (None, "") else "x0"
-        return _checked(Table((name,), (_from_series(frame),), has_names=frame.name not in (None, "")))
+        own = (_from_series(frame),)
+        return _checked(Table((name,), own, has_names=frame.name not in (None, ""), library=library_of(frame)))
+    if hasattr(type(data), "__arrow_c_stream__"):  # a record batch, or the table of another library
+        import pyarrow as pa
+
+        return _from_frame(nw.from_native(pa.table(data), eager_only=True))
     if _is_tosses(data):
         return tosses(list(data))
     return _from_array(data)
@@ -237,7 +246,8 @@ def _from_frame(frame: nw.DataFrame[Any]) -> Table:
     for name in names:
         if names.count(name) > 1:
             raise DataError.repeated_column(column=name)
-    return _checked(Table(names, tuple(_from_series(frame.get_column(name)) for name in frame.columns)))
+    columns = tuple(_from_series(frame.get_column(name)) for name in frame.columns)
+    return _checked(Table(names, columns, library=library_of(frame)))
 
 
 def _from_series(series: nw.Series[Any]) -> Cells:

@@ -5,7 +5,7 @@ All errors derive from `EmixError`; those about data, models and files are also 
 fit that failed are also `RuntimeError`, so that callers who know only the built-in classes still catch them.
 """
 
-from emix.errors.base import CheckpointWarning, ConvergenceWarning, EmixError, EmixWarning, listed
+from emix.errors.base import CheckpointWarning, ConvergenceWarning, EmixError, EmixWarning, ImputationWarning, listed
 from emix.errors.data import DATE, DECIMAL_COMMA, DataError, ImpossibleRowError
 from emix.errors.files import ClusterError, FileError
 from emix.errors.fits import DegenerateError, FitError, InvariantError, RootNotFoundError
@@ -24,6 +24,7 @@ __all__ = [
     "FileError",
     "FitError",
     "ImpossibleRowError",
+    "ImputationWarning",
     "InvariantError",
     "ModelError",
     "RootNotFoundError",

@@ -24,5 +24,17 @@ class ConvergenceWarning(EmixWarning):
     """The fit ended before its stopping rule was met."""
 
 
+class ImputationWarning(EmixWarning):
+    """Cells stay missing, as nothing that was observed tells them."""
+
+    @classmethod
+    def left(cls, columns: Iterable[str]) -> ImputationWarning:
+        """Which, and why."""
+        return cls(
+            f"cells of {listed(columns)} stay missing: numbers of tosses, totals of counts and times of censoring are "
+            f"not modelled, and what depends on them cannot be told without them."
+        )
+
+
 class CheckpointWarning(EmixWarning):
     """A checkpoint could not be written; the fit goes on without it."""

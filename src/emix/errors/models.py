@@ -145,8 +145,35 @@ class ModelError(EmixError, ValueError):
         return cls(f"{name} needs {requirement}.\n  Found {found!r}.\n  Correct the argument.")
 
     @classmethod
+    def kind(cls, *, name: str, requirement: str, found: object) -> Self:
+        """An argument is something else than what is asked for, whatever its value."""
+        shown = "None" if found is None else f"an object of type {type(found).__name__}"
+        return cls(f"{name} needs {requirement}.\n  Found {shown}.\n  Correct the argument.")
+
+    @classmethod
+    def twice(cls, *, name: str, found: object) -> Self:
+        return cls(f"{name} needs each candidate once.\n  Found {found!r} more than once.\n  Leave out what repeats.")
+
+    @classmethod
+    def no_mean(cls, *, column: str, family: object) -> Self:
+        return cls(
+            f"a missing cell is filled with the mean of its distribution.\n"
+            f"  '{column}' has missing cells, and its family '{family}' has not a mean in every component.\n"
+            f"  Draw the cells instead, with draws=1."
+        )
+
+    @classmethod
     def prior(cls, *, owner: str, kind: str, found: object) -> Self:
         return cls(f"{owner} needs a {kind} with hyperparameters.\n  Found {found!r}.\n  Correct the argument.")
+
+    @classmethod
+    def no_prior_rows(cls, *, columns: Sequence[str], family: str) -> Self:
+        return cls(
+            f"prior_rows needs families whose sums do not depend on their parameters.\n"
+            f"  Those of '{family}' do, here: column{'s' * (len(columns) > 1)} {listed(columns)}.\n"
+            f"  There choose another family; or leave prior_rows out, and give single families a prior of their own "
+            f"(prior=)."
+        )
 
     @classmethod
     def too_many_factors(cls, *, found: int, most: int, n_columns: int) -> Self:

@@ -6,12 +6,14 @@ import math
 import warnings
 from abc import abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Self
 
+import narwhals.stable.v1 as nw
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
-from sklearn.base import BaseEstimator, DensityMixin
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, DensityMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning as SklearnConvergenceWarning
 from sklearn.utils.validation import _check_feature_names, _check_n_features, check_is_fitted, validate_data
 
@@ -23,6 +25,7 @@ from emix.errors import ConvergenceWarning
 from emix.families import Family
 from emix.fitting import OnlineEM, fit, sample, score_samples
 from emix.fitting.use import responsibilities
+from emix.frames import library_of
 from emix.model import Mixture
 from emix.results import FitResult
 
@@ -34,13 +37,24 @@ class NotConvergedWarning(ConvergenceWarning, SklearnConvergenceWarning):  # typ
     """The fit ended before its stopping rule was met: for filters on emix's warning and on scikit-learn's."""
 
 
-class MixtureEstimator(DensityMixin, BaseEstimator):  # type: ignore[misc]
+class MixtureEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseEstimator):  # type: ignore[misc]
     """Parent of the estimators. After `fit`, `result_` holds everything that `emix.fit` returned."""
 
     result_: FitResult
     online_: OnlineEM
+    _library: str | None
+    """Whose data frame was fitted to."""
 
     def _read(self, X: Any, family: Family, *, reset: bool) -> Table:
+        """X, checked; what is fitted to tells whose data frames are given out."""
+        table = self._checked(X, family, reset=reset)
+        if not reset:
+            return table
+        frame = nw.from_native(X, pass_through=True, eager_only=True, allow_series=True)
+        self._library = library_of(frame) if isinstance(frame, nw.DataFrame | nw.Series) else None
+        return replace(table, library=self._library)
+
+    def _checked(self, X: Any, family: Family, *, reset: bool) -> Table:
         """Check X as scikit-learn does, which knows no text, and note its features."""
         table = read_table(X) if family.support.is_categorical else _with_text(X)
         if table is not None:
@@ -103,6 +117,33 @@ class MixtureEstimator(DensityMixin, BaseEstimator):  # type: ignore[misc]
     def predict_proba(self, X: Any) -> Array:
         """Responsibilities, (n_samples, n_components): rows sum to 1."""
         return responsibilities(self._model, self._read(X, self._model.family, reset=False))
+
+    def transform(self, X: Any) -> Any:
+        """Responsibilities, (n_samples, n_components), in the container that `set_output` asks for.
+
+        A data frame has the columns `get_feature_names_out()`, one of pandas the index of X.
+        """
+        return self.predict_proba(X)
+
+    @property
+    def _n_features_out(self) -> int:
+        """How many columns `transform` returns."""
+        return int(self._model.latent_size)
+
+    def to_frame(self, backend: str | None = None) -> Any:
+        """Mixing proportions and parameters as a tidy table, as `Mixture.to_frame` describes it.
+
+        Parameters
+        ----------
+        backend : {'pandas', 'polars', 'pyarrow'}, optional
+            Whose data frame; by default that of the frame that was fitted to, else the first that is installed.
+
+        Raises
+        ------
+        ModelError
+            The backend is unknown or not installed.
+        """
+        return self._model.to_frame(backend or self._library)
 
     def predict(self, X: Any) -> NDArray[np.intp]:
         """The component with the largest responsibility for each row, (n_samples,)."""

@@ -376,9 +376,10 @@ class GaussianMixture(MixtureEstimator):
         return self._model.n_free_parameters
 
     def __sklearn_tags__(self) -> Any:
-        """NaN is allowed: a missing cell."""
+        """NaN is allowed: a missing cell. Responsibilities have the dtype of X."""
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
     def predict_proba(self, X: Any) -> NDArray[Any]:

@@ -238,10 +238,10 @@ class LatentClassAnalysis(MixtureEstimator):
         self.G2_p_value_, self.chi2_p_value_ = found.G2_p_value, found.chi2_p_value
         self.bivariate_residuals_ = bivariate_residuals(model, table, sample_weight=weight)
 
-    def _read(self, X: Any, family: Family, *, reset: bool) -> Table:
+    def _checked(self, X: Any, family: Family, *, reset: bool) -> Table:
         """Arrays are checked as scikit-learn does, whatever their cells are; frames by their columns."""
         if not _is_array(X):
-            return super()._read(X, family, reset=reset)
+            return super()._checked(X, family, reset=reset)
         array = validate_data(self, X, reset=reset, dtype=None, ensure_all_finite="allow-nan")
         return from_matrix(np.asarray(array), tuple(f"x{j}" for j in range(array.shape[1])), has_names=False)
 

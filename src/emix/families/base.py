@@ -26,6 +26,8 @@ from emix.families.declarations import WITH_PRIOR as WITH_PRIOR
 from emix.families.declarations import Binding as Binding
 from emix.families.declarations import Support as Support
 from emix.families.declarations import Work as Work
+from emix.families.imputable import Imputable
+from emix.families.imputable import LevelShares as LevelShares
 from emix.families.patterns import Moments
 from emix.kernels.tiles import Tile
 from emix.spaces import Space
@@ -35,7 +37,7 @@ Parameter = Any
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Family(Constrainable):
+class Family(Imputable, Constrainable):
     """Parent of all families: immutable; a specification until its parameters are given or fitted.
 
     Attributes
@@ -268,6 +270,10 @@ class Family(Constrainable):
         """
         return True
 
+    def has_constant_sums(self, sums: Array, *, is_complete: bool) -> bool:
+        """Whether `sums` (D,) of all rows of a fit depend on no parameter, so that a prior can be made of them."""
+        return self.is_linear(is_complete=is_complete)
+
     def log_prob(self, x: Array) -> Array:
         """Log p(x given k) without the base measure: (K, B)."""
         return self.coefficients() @ self.statistics(x)
@@ -326,16 +332,6 @@ class Family(Constrainable):
     def sample(self, labels: NDArray[np.intp], rng: np.random.Generator, given: Array | None = None) -> Array:
         """Draw one row per label: (n,) -> (n, d). `given` holds columns that are not drawn (numbers of tosses)."""
 
-    def conditional_means(self, x: Array) -> Array:
-        """Rows (B, d) with each missing cell at its mean given the observed ones, by component: (K, B, d).
-
-        Raises
-        ------
-        ModelError
-            The family has no such mean.
-        """
-        raise ModelError.argument(name="family", requirement="one whose missing cells have a mean", found=self.name)
-
     def cell_cdf(self, x: Array, *, is_upper: bool = False) -> Array:
         """P(cell <= value given k), or P(cell > value given k), of each cell by itself: (B, d) -> (K, B, d); NaN stays.
 
@@ -349,14 +345,6 @@ class Family(Constrainable):
         """
         requirement = "one whose columns have a distribution function each"
         raise ModelError.argument(name="family", requirement=requirement, found=self.name)
-
-    def impute(self, x: Array, resp: Array) -> Array:
-        """Rows (B, d) with each missing cell at its mean given the observed ones, for responsibilities (B, K)."""
-        return np.asarray(np.einsum("nk,knj->nj", resp, self.conditional_means(x)))
-
-    def draw_missing(self, x: Array, labels: NDArray[np.intp], rng: np.random.Generator) -> Array:
-        """Rows (B, d) with each missing cell drawn given the observed ones and the row's component."""
-        return np.where(np.isnan(x), self.sample(labels, rng), x)
 
     @abstractmethod
     def coordinates(self, x: Array) -> Array:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from emix.block import Array, safe_log, safe_log1m
 from emix.errors import ModelError
-from emix.families.base import Family, Parameter, Support, Work, share
+from emix.families.base import Family, LevelShares, Parameter, Support, Work, share
 from emix.families.columnwise import by_column
 from emix.families.priors import BetaPrior
 from emix.spaces import PROBABILITY
@@ -105,8 +105,18 @@ class Bernoulli(Family):
         p = by_column(self.probability)[labels]
         return (rng.random((len(labels), len(self.columns))) < p).astype(np.float64)
 
-    def conditional_means(self, x: Array) -> Array:
-        return np.where(np.isnan(x), by_column(self.probability)[:, None, :], x)
+    def cell_moments(self) -> tuple[Array, Array]:
+        p = by_column(self.probability)
+        p = np.broadcast_to(p, (len(p), len(self.column_names)))
+        return p, p * (1 - p)
+
+    def level_shares(self) -> tuple[LevelShares, ...]:
+        names = (", ".join(self.columns),) if self.shared else self.columns
+        columns = by_column(self.probability).T
+        return tuple(
+            LevelShares(name, ("1", "0"), np.stack([ones, 1 - ones], axis=1))
+            for name, ones in zip(names, columns, strict=True)
+        )
 
     def cell_cdf(self, x: Array, *, is_upper: bool = False) -> Array:
         p = by_column(self.probability)[:, None]

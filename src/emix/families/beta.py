@@ -167,8 +167,9 @@ class Beta(ColumnwiseFamily):
         drawn = rng.beta(self.of_column(self.alpha, labels), self.of_column(self.beta, labels))
         return np.clip(drawn, np.finfo(np.float64).tiny, np.nextafter(1.0, 0.0))  # small shapes draw a rounded 0 or 1
 
-    def cell_means(self) -> Array:
-        return by_column(self.alpha) / (by_column(self.alpha) + by_column(self.beta))
+    def cell_moments(self) -> tuple[Array, Array]:
+        a, b = by_column(self.alpha), by_column(self.beta)
+        return a / (a + b), a * b / ((a + b) ** 2 * (a + b + 1))
 
     def cell_cdf(self, x: Array, *, is_upper: bool = False) -> Array:
         a, b = by_column(self.alpha)[:, None], by_column(self.beta)[:, None]

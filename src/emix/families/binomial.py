@@ -17,7 +17,7 @@ from scipy.special import betainc, gammaln
 
 from emix.block import Array, safe_log, safe_log1m
 from emix.errors import ModelError
-from emix.families.base import Family, Parameter, Support, Work, share
+from emix.families.base import Family, LevelShares, Parameter, Support, Work, share
 from emix.families.priors import BetaPrior
 from emix.kernels.tiles import TRIALS, Tile
 from emix.spaces import PROBABILITY
@@ -118,6 +118,33 @@ class Binomial(Family):
             return np.stack([rng.binomial(trials.astype(np.int64), self.probability[labels]), trials], axis=1)
         heads = rng.binomial(self.n_trials, self.probability[labels])
         return np.asarray(heads, dtype=np.float64)[:, None]
+
+    def cell_moments(self) -> tuple[Array, Array]:
+        if isinstance(self.n_trials, str):
+            return super().cell_moments()
+        p = self.probability[:, None]
+        return self.n_trials * p, self.n_trials * p * (1 - p)
+
+    def level_shares(self) -> tuple[LevelShares, ...]:
+        if not isinstance(self.n_trials, str):
+            return ()
+        heads = np.stack([self.probability, 1 - self.probability], axis=1)
+        return (LevelShares(f"{self.columns[0]} out of {self.n_trials}", ("heads", "tails"), heads),)
+
+    def conditional_means(self, x: Array) -> Array:
+        """Of heads among the row's tosses; where these are missing, both stay so."""
+        if not isinstance(self.n_trials, str):
+            return super().conditional_means(x)
+        filled = np.repeat(x[None], len(self.probability), axis=0)
+        filled[:, :, 0] = np.where(np.isnan(x[:, 0]), self.probability[:, None] * x[:, 1], x[:, 0])
+        return filled
+
+    def draw_missing(self, x: Array, labels: NDArray[np.intp], rng: np.random.Generator) -> Array:
+        if not isinstance(self.n_trials, str):
+            return super().draw_missing(x, labels, rng)
+        heads, tosses = x.T
+        drawn = rng.binomial(np.nan_to_num(tosses).astype(np.int64), self.probability[labels])
+        return np.stack([np.where(np.isnan(heads) & ~np.isnan(tosses), drawn, heads), tosses], axis=1)
 
     def cell_cdf(self, x: Array, *, is_upper: bool = False) -> Array:
         count, p = x[:, :1], np.asarray(self.probability)[:, None, None]

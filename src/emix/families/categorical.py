@@ -7,15 +7,16 @@ Source: Goodman (1974), Biometrika 61 (the latent class model); McLachlan & Peel
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from emix.block import Array, safe_log
+from emix.block import Array, Level, Schema, Summary, plain_level, safe_log
 from emix.errors import ModelError, listed
-from emix.families.base import Family, Parameter, Support, Work, share
+from emix.families.base import Family, LevelShares, Parameter, Support, Work, share
 from emix.families.priors import DirichletPrior
 from emix.spaces import SIMPLEX, Space
 
@@ -32,11 +33,15 @@ class Categorical(Family):
         What a category is that the fit did not see: refused by row and column, or as good as a missing cell.
     prior : DirichletPrior, optional
         Of the probabilities: estimates are then posterior modes, (rows of a level + concentration - 1) / their sum.
+    levels : sequence of labels, or mapping of column to such, optional
+        All categories that the columns, or these columns, may hold, in this order. One that no row of a fit holds has
+        the probability 0 without a prior; it counts as a parameter. Default: those that the rows hold, sorted.
     """
 
     probabilities: Parameter = None
     unknown: str = "error"
     prior: DirichletPrior | None = None
+    levels: Any = None
 
     name = "categorical"
     is_additive = True
@@ -48,11 +53,19 @@ class Categorical(Family):
             raise ModelError.choice(
                 what="treatment of unknown categories", found=self.unknown, available=("error", "missing")
             )
+        object.__setattr__(self, "levels", _declared(self.levels))
         super().__post_init__()
 
     @property
     def support(self) -> Support:
-        return Support("labels", is_categorical=True, unknown_is_missing=self.unknown == "missing")
+        is_forgiving = self.unknown == "missing"
+        return Support("labels", is_categorical=True, levels=self.levels or (), unknown_is_missing=is_forgiving)
+
+    def bind(self, schema: Schema, summary: Summary) -> Self:
+        for name in self.levels if isinstance(self.levels, dict) else ():
+            if name not in schema.names:
+                raise ModelError.choice(what="column of categories", found=name, available=schema.names)
+        return super().bind(schema, summary)
 
     def _as_parameter(self, name: str, value: Any, space: Space) -> Any:
         if isinstance(value, list | tuple) and value and all(np.ndim(one) == 2 for one in value):
@@ -98,7 +111,7 @@ class Categorical(Family):
         return tuple(self._by_column())
 
     @property
-    def levels(self) -> tuple[tuple[str, ...], ...]:
+    def level_names(self) -> tuple[tuple[str, ...], ...]:
         """Names of each column's levels."""
         found = () if self.binding is None else self.binding.schema.levels
         return tuple(tuple(str(level) for level in levels or ()) for levels in found)
@@ -146,6 +159,12 @@ class Categorical(Family):
             drawn.append((rng.random((len(labels), 1)) > edges).sum(axis=1))
         return np.stack(drawn, axis=1).astype(np.float64)
 
+    def level_shares(self) -> tuple[LevelShares, ...]:
+        return tuple(
+            LevelShares(name, levels, table)
+            for name, levels, table in zip(self.columns, self.level_names, self.tables, strict=True)
+        )
+
     def impute(self, x: Array, resp: Array) -> Array:
         """Rows (B, d) of codes, each missing one the most probable."""
         likely = np.stack([(resp @ p).argmax(axis=1) for p in self.tables], axis=1)
@@ -180,3 +199,26 @@ class Categorical(Family):
             Work("probabilities", value[:, i], f"rows with {column} = {level} / rows", expected[:, i], totals[owner[i]])
             for i, (column, level) in enumerate(self._level_names())
         )
+
+
+def _declared(levels: Any) -> tuple[Level, ...] | dict[str, tuple[Level, ...]] | None:
+    """Declared levels, checked: of all columns, or by column.
+
+    Raises
+    ------
+    ModelError
+        They are none, the same twice, or missing.
+    """
+    if levels is None:
+        return None
+    if isinstance(levels, Mapping):
+        return {str(name): _checked(own, f"levels[{name!r}]") for name, own in levels.items()} or None
+    return _checked(levels, "levels")
+
+
+def _checked(levels: Any, name: str) -> tuple[Level, ...]:
+    is_list = isinstance(levels, Sequence | np.ndarray) and not isinstance(levels, str)
+    found = [plain_level(level) for level in levels] if is_list else []
+    if not found or None in found or len(set(found)) < len(found):
+        raise ModelError.argument(name=name, requirement="a list of different categories", found=levels)
+    return tuple(level for level in found if level is not None)

@@ -71,6 +71,36 @@ class CensoredFamily(Family):
         return np.where(seen, x[:, 1 - event], 1.0), np.where(seen, x[:, event], 0.0), seen
 
     @abstractmethod
+    def _moments_of_durations(self) -> tuple[Array, Array]:
+        """Mean and variance of the duration until the event, (K,) each; infinite where there is none."""
+
+    def cell_moments(self) -> tuple[Array, Array]:
+        """Of the durations until the event; what is censored, and when, no parameter tells."""
+        found = np.full((2, self.n_components or 0, 2), np.nan)
+        found[:, :, 1 - self._event_column] = self._moments_of_durations()
+        return found[0], found[1]
+
+    def _is_open(self, x: Array) -> NDArray[np.bool_]:
+        """Rows without a duration that are not known to be censored."""
+        return np.asarray(np.isnan(x[:, 1 - self._event_column]) & (x[:, self._event_column] != 0))
+
+    def conditional_means(self, x: Array) -> Array:
+        """A missing duration is that until the event, an event; when rows are censored is not known, and stays so."""
+        own, mean = self._is_open(x), self._moments_of_durations()[0]
+        if own.any() and not np.isfinite(mean).all():
+            raise ModelError.no_mean(column=self._words[0], family=self)
+        filled = np.repeat(x[None], len(mean), axis=0)
+        filled[:, own, 1 - self._event_column] = mean[:, None]
+        filled[:, own, self._event_column] = 1.0
+        return filled
+
+    def draw_missing(self, x: Array, labels: NDArray[np.intp], rng: np.random.Generator) -> Array:
+        """As `conditional_means` fills them."""
+        own, drawn = self._is_open(x), x.copy()
+        drawn[own] = self.sample(labels[own], rng)
+        return drawn
+
+    @abstractmethod
     def _draw(self, labels: NDArray[np.intp], rng: np.random.Generator) -> Array:
         """Durations until the event, (n,); infinite where there is none."""
 
@@ -129,6 +159,10 @@ class CensoredExponential(CensoredFamily):
             k = int(np.argmax((time <= 0) & (events > 0)))
             raise DegenerateError.collapsed(component=k, column=self._words[0], ratio=0.0, weight=float(events[k]))
         return self.estimated(rate=share(events, time, self.rate))
+
+    def _moments_of_durations(self) -> tuple[Array, Array]:
+        mean = np.divide(1.0, self.rate, out=np.full(len(self.rate), np.inf), where=self.rate > 0)
+        return mean, mean**2
 
     def _draw(self, labels: NDArray[np.intp], rng: np.random.Generator) -> Array:
         rate = self.rate[labels]

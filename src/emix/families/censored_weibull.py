@@ -19,6 +19,7 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import gamma
 
 from emix.block import Array
 from emix.errors import DegenerateError, ModelError
@@ -213,6 +214,10 @@ class CensoredWeibull(CensoredFamily):
         return x, bound(x)
 
     # -- the rest ----------------------------------------------------------------------------------------------------
+
+    def _moments_of_durations(self) -> tuple[Array, Array]:
+        first, second = (gamma(1 + n / self.shape) for n in (1, 2))
+        return self.scale * first, self.scale**2 * (second - first**2)
 
     def _draw(self, labels: NDArray[np.intp], rng: np.random.Generator) -> Array:
         drawn = self.scale[labels] * rng.weibull(self.shape[labels])

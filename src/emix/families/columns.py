@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from emix.block import Array, Schema, Summary, updated
 from emix.constraints import Constraint
 from emix.errors import ModelError
-from emix.families.base import Binding, Family, Support, Work
+from emix.families.base import Binding, Family, LevelShares, Support, Work
 from emix.spaces import Space
 
 
@@ -360,6 +360,13 @@ class Columns(Family):
 
     def coordinates(self, x: Array) -> Array:
         return np.concatenate([family.coordinates(cells) for family, cells in self._split(x)], axis=1)
+
+    def cell_moments(self) -> tuple[Array, Array]:
+        found = [part.family.cell_moments() for part in self.parts]
+        return np.concatenate([mean for mean, _ in found], axis=1), np.concatenate([v for _, v in found], axis=1)
+
+    def level_shares(self) -> tuple[LevelShares, ...]:
+        return tuple(one for part in self.parts for one in part.family.level_shares())
 
     def conditional_means(self, x: Array) -> Array:
         return np.concatenate([family.conditional_means(cells) for family, cells in self._split(x)], axis=2)

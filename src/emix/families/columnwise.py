@@ -95,19 +95,6 @@ class ColumnwiseFamily(Family):
             values = {name: np.where(empty, by_column(getattr(self, name)), new) for name, new in values.items()}
         return self.estimated(**values)
 
-    def cell_means(self) -> Array:
-        """Mean of a cell, (K, d), in the unit of the column.
-
-        Raises
-        ------
-        ModelError
-            There is none, or none that is of use.
-        """
-        raise ModelError.argument(name="family", requirement="one whose missing cells have a mean", found=self.name)
-
-    def conditional_means(self, x: Array) -> Array:
-        return np.where(np.isnan(x), self.cell_means()[:, None, :], x)
-
     def of_column(self, parameter: Array, labels: NDArray[np.intp]) -> Array:
         """(K,) or (K, d) -> (n, d): the parameter of each row's component."""
         return by_column(parameter)[labels]

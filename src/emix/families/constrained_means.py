@@ -17,11 +17,11 @@ import numpy as np
 
 from emix.block import Array, updated
 from emix.constraints import NO_CONSTRAINTS, Groups
-from emix.errors import DegenerateError, RootNotFoundError
+from emix.errors import DegenerateError, ModelError, RootNotFoundError
 from emix.families.base import Family
 from emix.families.covariance import CovarianceSpace, MeanSpace
 from emix.families.entries import groups_of
-from emix.families.structures import structure
+from emix.families.structures import Structure, structure
 
 if TYPE_CHECKING:
     from emix.families.multivariate_normal import MultivariateNormal
@@ -38,7 +38,34 @@ is left to gain is of the order of its square, below the rounding of the log-lik
 
 
 class GaussianFamily(Family):
-    """What constraints read of families with a mean and a matrix per component."""
+    """What families with a mean and a matrix per component share, and what constraints read of them."""
+
+    def _settle_structure(self) -> None:
+        """Take a structure that stands in the first place, where the mean is, for one: `MultivariateNormal("VVV")`.
+
+        Raises
+        ------
+        ModelError
+            Another one was given by name too.
+        """
+        first, default = vars(self)["mean"], type(self).__dataclass_fields__["structure"].default
+        if isinstance(first, str | Structure):
+            if vars(self)["structure"] != default:
+                raise ModelError.argument(name="mean", requirement="numbers, beside structure=", found=first)
+            vars(self).update(mean=None, structure=first)
+
+    def _check_shapes(self) -> None:
+        """Raise if parameters are not of one number of columns."""
+        known = [value for value in self.parameters.values() if value.ndim > 1]
+        d = known[0].shape[1] if known else "d"
+        for name, value in self.parameters.items():
+            space = self.spaces[name]
+            shape = (d,) if isinstance(space, MeanSpace) else (d, d) if isinstance(space, CovarianceSpace) else ()
+            if value.shape[1:] != shape:
+                text = ", ".join(str(size) for size in ("K", *shape))
+                raise ModelError.parameter(
+                    family=self.name, name=name, requirement=f"the shape ({text})", found=value.shape
+                )
 
     @property
     def has_own_matrices(self) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
-from emix.block import Array, Schema
+from emix.block import Array, Level, Schema
 
 VARIANCE_FLOOR = 1e-10
 """A variance below this share of the whole column's is a collapse. Statistics are taken about a pivot, so at this
@@ -31,6 +33,8 @@ class Support:
     upper_is_allowed: bool = True
     is_whole: bool = False
     is_categorical: bool = False
+    levels: Any = field(default=(), hash=False)
+    """The categories that all columns may hold, or a mapping of column to these; else they are found in the data."""
     unknown_is_missing: bool = False
     """A category that the fit did not see counts as missing, instead of being refused."""
     min_columns: int = 1
@@ -47,6 +51,11 @@ class Support:
     """Sequences of tosses are read as their number of heads."""
     needs_values: bool = False
     """The family is bound to the distinct values of its columns: its sums are over these."""
+
+    def levels_of(self, column: str) -> tuple[Level, ...] | None:
+        """What was declared of a column; None where its levels are found in the data."""
+        found = self.levels.get(column) if isinstance(self.levels, Mapping) else self.levels
+        return tuple(found) if found else None
 
 
 @dataclass(frozen=True)

@@ -70,8 +70,9 @@ class Exponential(ColumnwiseFamily):
     def sample(self, labels: NDArray[np.intp], rng: np.random.Generator, given: Array | None = None) -> Array:
         return rng.exponential(1 / self.of_column(self.rate, labels))
 
-    def cell_means(self) -> Array:
-        return 1 / by_column(self.rate)
+    def cell_moments(self) -> tuple[Array, Array]:
+        mean = 1 / by_column(self.rate)
+        return mean, mean**2
 
     def cell_cdf(self, x: Array, *, is_upper: bool = False) -> Array:
         hazard = by_column(self.rate)[:, None] * np.maximum(x, 0.0)

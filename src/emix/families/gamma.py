@@ -124,8 +124,9 @@ class Gamma(ColumnwiseFamily):
         drawn = rng.gamma(self.of_column(self.shape, labels), 1 / self.of_column(self.rate, labels))
         return np.maximum(drawn, np.finfo(np.float64).tiny)  # a shape near 0 draws values that underflow to 0
 
-    def cell_means(self) -> Array:
-        return by_column(self.shape) / by_column(self.rate)
+    def cell_moments(self) -> tuple[Array, Array]:
+        mean = by_column(self.shape) / by_column(self.rate)
+        return mean, mean / by_column(self.rate)
 
     def cell_cdf(self, x: Array, *, is_upper: bool = False) -> Array:
         share = gammaincc if is_upper else gammainc

@@ -82,6 +82,10 @@ class Geometric(ColumnwiseFamily):
     def sample(self, labels: NDArray[np.intp], rng: np.random.Generator, given: Array | None = None) -> Array:
         return rng.geometric(self.of_column(self.probability, labels)).astype(np.float64) - (1 - self.first)
 
+    def cell_moments(self) -> tuple[Array, Array]:
+        p = by_column(self.probability)
+        return self.first - 1 + 1 / p, (1 - p) / p**2
+
     def cell_cdf(self, x: Array, *, is_upper: bool = False) -> Array:
         log_left = np.maximum(x - self.first + 1, 0.0) * safe_log1m(by_column(self.probability))[:, None]
         return np.asarray(np.exp(log_left) if is_upper else -np.expm1(log_left))

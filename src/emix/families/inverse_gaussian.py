@@ -139,8 +139,8 @@ class InverseGaussian(ColumnwiseFamily):
         drawn = rng.wald(self.of_column(self.mean, labels), self.of_column(self.shape, labels))
         return np.maximum(drawn, np.finfo(np.float64).tiny)  # a mean far above the shape draws a rounded 0
 
-    def cell_means(self) -> Array:
-        return by_column(self.mean)
+    def cell_moments(self) -> tuple[Array, Array]:
+        return by_column(self.mean), by_column(self.mean) ** 3 / by_column(self.shape)
 
     def cell_cdf(self, x: Array, *, is_upper: bool = False) -> Array:
         m, shape = by_column(self.mean)[:, None], by_column(self.shape)[:, None]

@@ -64,8 +64,9 @@ class LogNormal(LocationScaleFamily):
     def sample(self, labels: NDArray[np.intp], rng: np.random.Generator, given: Array | None = None) -> Array:
         return rng.lognormal(self.of_column(self.log_mean, labels), np.sqrt(self.of_column(self.log_variance, labels)))
 
-    def cell_means(self) -> Array:
-        return np.asarray(np.exp(by_column(self.log_mean) + by_column(self.log_variance) / 2))
+    def cell_moments(self) -> tuple[Array, Array]:
+        mean = np.exp(by_column(self.log_mean) + by_column(self.log_variance) / 2)
+        return mean, np.expm1(by_column(self.log_variance)) * mean**2
 
     def coordinates(self, x: Array) -> Array:
         return np.log(x)

@@ -16,7 +16,7 @@ from scipy.special import gammaln
 
 from emix.block import Array, safe_log
 from emix.errors import ModelError
-from emix.families.base import Family, Parameter, Support, Work, share
+from emix.families.base import Family, LevelShares, Parameter, Support, Work, share
 from emix.families.priors import DirichletPrior
 from emix.kernels.tiles import VALUES, Tile
 from emix.spaces import SIMPLEX
@@ -86,6 +86,17 @@ class Multinomial(Family):
         if given is None:
             raise ModelError.argument(name="given", requirement="the total count of each row", found=None)
         return rng.multinomial(given[:, 0].astype(np.int64), self.probabilities[labels]).astype(np.float64)
+
+    def level_shares(self) -> tuple[LevelShares, ...]:
+        return (LevelShares("share of the total", self.columns, self.probabilities),)
+
+    def conditional_means(self, x: Array) -> Array:
+        """As they are: without the row's total nothing is known of a missing count."""
+        return np.broadcast_to(x, (len(self.probabilities), *x.shape))
+
+    def draw_missing(self, x: Array, labels: NDArray[np.intp], rng: np.random.Generator) -> Array:
+        """As they are."""
+        return x
 
     def coordinates(self, x: Array) -> Array:
         total = x.sum(axis=1, keepdims=True)

@@ -64,7 +64,7 @@ class MultivariateNormal(GaussianFamily):
     Parameters
     ----------
     mean : array-like of shape (K, d), optional
-        In the units of the columns.
+        In the units of the columns. A structure in its place is taken for one: `MultivariateNormal("VVV")`.
     covariance : array-like of shape (K, d, d), optional
         Maximum-likelihood covariances (divisor n), whatever the structure.
     structure : str or Structure, default='full'
@@ -97,6 +97,7 @@ class MultivariateNormal(GaussianFamily):
     spaces = {"mean": MeanSpace(), "covariance": CovarianceSpace()}
 
     def __post_init__(self) -> None:
+        self._settle_structure()
         chosen = structure(self.structure)
         if isinstance(self.structure, Structure):
             object.__setattr__(self, "structure", chosen.name)
@@ -112,14 +113,7 @@ class MultivariateNormal(GaussianFamily):
         if self.prior is not None and held:
             raise ModelError.argument(name="prior", requirement="nothing held fixed or constrained", found=held)
         super().__post_init__()
-        if self.mean is not None and self.mean.ndim != 2:
-            found = self.mean.shape
-            raise ModelError.parameter(family=self.name, name="mean", requirement="the shape (K, d)", found=found)
-        if self.mean is not None and self.covariance is not None:
-            K, d = self.mean.shape
-            if self.covariance.shape[1:] != (d, d):
-                requirement, found = f"the shape {(K, d, d)}", self.covariance.shape
-                raise ModelError.parameter(family=self.name, name="covariance", requirement=requirement, found=found)
+        self._check_shapes()
 
     @property
     def support(self) -> Support:
@@ -322,10 +316,7 @@ class MultivariateNormal(GaussianFamily):
         units = np.outer(scale, scale) if own is None else own.units
         new = updated(self, mean=mean, covariance=C * units, prior=prior, _structure=self._structure)
         if is_apart:
-            try:
-                np.linalg.cholesky(C)  # in the columns' own units too, where the next iteration reads them
-            except np.linalg.LinAlgError as error:
-                raise self._least_of(C, count) from error
+            self._factored(C, count, least=RESOLUTION**2)  # in the columns' own units too: the next iteration's
             for k, part in enumerate(parts):  # each in its own units, where a narrow component is no narrower than wide
                 apart = new.covariance[k : k + 1] if len(parts) > 1 else new.covariance
                 part._factored(in_units(apart, part._factor(len(scale))), count, k)
@@ -431,16 +422,17 @@ class MultivariateNormal(GaussianFamily):
         """The floor; with factors, whose uniquenesses may lie at their bound, where that bound does not decide."""
         return 100 * LEAST if isinstance(self._structure, FactorAnalytic) else VARIANCE_FLOOR
 
-    def _factored(self, C: Array, count: Array, first: int = 0) -> Array:
+    def _factored(self, C: Array, count: Array, first: int = 0, least: float | None = None) -> Array:
         """Cholesky factors; raise if a conditional variance (a pivot squared) is nearly none of its column's."""
+        least = self._least_pivot if least is None else least
         try:
             L: Array = np.asarray(np.linalg.cholesky(C), dtype=np.float64)
         except np.linalg.LinAlgError:
             L = np.zeros_like(C)
-        if (diagonals(L) ** 2 > self._least_pivot).all():
+        if (diagonals(L) ** 2 > least).all():
             return L
         pivots = np.stack([cholesky_pivots(matrix) for matrix in C])
-        for k, j in np.argwhere(~(pivots > self._least_pivot)):
+        for k, j in np.argwhere(~(pivots > least)):
             raise self._collapse(first + int(k), int(j), float(pivots[k, j]), count)
         raise self._least_of(C, count)
 
@@ -464,6 +456,9 @@ class MultivariateNormal(GaussianFamily):
 
     def conditional_means(self, x: Array) -> Array:
         return self._filled(x)
+
+    def cell_moments(self) -> tuple[Array, Array]:
+        return self.mean, diagonals(self.covariance)
 
     def cell_cdf(self, x: Array, *, is_upper: bool = False) -> Array:
         return normal_cdf((x - self.mean[:, None]) / np.sqrt(diagonals(self.covariance))[:, None], is_upper=is_upper)

@@ -127,6 +127,10 @@ class NegativeBinomial(Family):
     def is_linear(self, *, is_complete: bool) -> bool:
         return False  # rows that are scored later may have counts that the histogram of the fit has not
 
+    def has_constant_sums(self, sums: Array, *, is_complete: bool) -> bool:
+        """Where no cell is beyond the histogram."""
+        return all(not table.beyond_count.any() for table in self._tables(sums[None]))
+
     def log_prob(self, x: Array) -> Array:
         m, s = by_column(self.mean), by_column(self.size)
         found = np.zeros((len(m), len(x)))
@@ -224,8 +228,9 @@ class NegativeBinomial(Family):
         mean, size = by_column(self.mean)[labels], by_column(self.size)[labels]
         return np.asarray(rng.poisson(rng.gamma(size) * (mean / size)), dtype=np.float64)
 
-    def cell_means(self) -> Array:
-        return by_column(self.mean)
+    def cell_moments(self) -> tuple[Array, Array]:
+        mean = by_column(self.mean)
+        return mean, mean + mean**2 / by_column(self.size)
 
     def cell_cdf(self, x: Array, *, is_upper: bool = False) -> Array:
         m, s = by_column(self.mean)[:, None], by_column(self.size)[:, None]

@@ -254,8 +254,8 @@ class Normal(LocationScaleFamily):
     def sample(self, labels: NDArray[np.intp], rng: np.random.Generator, given: Array | None = None) -> Array:
         return rng.normal(self.of_column(self.mean, labels), np.sqrt(self.of_column(self.variance, labels)))
 
-    def cell_means(self) -> Array:
-        return by_column(self.mean)
+    def cell_moments(self) -> tuple[Array, Array]:
+        return by_column(self.mean), by_column(self.variance)
 
     def coordinates(self, x: Array) -> Array:
         return x

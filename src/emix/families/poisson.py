@@ -73,8 +73,8 @@ class Poisson(ColumnwiseFamily):
     def sample(self, labels: NDArray[np.intp], rng: np.random.Generator, given: Array | None = None) -> Array:
         return np.asarray(rng.poisson(self.of_column(self.rate, labels)), dtype=np.float64)
 
-    def cell_means(self) -> Array:
-        return by_column(self.rate)
+    def cell_moments(self) -> tuple[Array, Array]:
+        return by_column(self.rate), by_column(self.rate)
 
     def cell_cdf(self, x: Array, *, is_upper: bool = False) -> Array:
         return poisson_cdf(x, by_column(self.rate)[:, None], is_upper=is_upper)

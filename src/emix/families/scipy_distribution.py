@@ -288,6 +288,9 @@ class ScipyDistribution(Family):
     def is_linear(self, *, is_complete: bool) -> bool:
         return False  # rows that are scored later may have values that those of the fit have not
 
+    def has_constant_sums(self, sums: Array, *, is_complete: bool) -> bool:
+        return True
+
     def log_prob(self, x: Array) -> Array:
         K, d = self.n_components or 0, x.shape[1]
         found = np.zeros((K, len(x)))
@@ -361,8 +364,9 @@ class ScipyDistribution(Family):
 
     def cell_moments(self) -> tuple[Array, Array]:
         """Means and variances of a cell, (K, d) each, as SciPy has them; infinite where they are."""
-        places = [[(k, j) for j in range(len(self.columns))] for k in range(self.n_components or 0)]
-        found = np.array([[self._law.moments(self._parameters_of(k, j)) for k, j in row] for row in places])
+        places = [[(k, j) for j in range(len(self.column_names))] for k in range(self.n_components or 0)]
+        with np.errstate(all="ignore"):
+            found = np.array([[self._law.moments(self._parameters_of(k, j)) for k, j in row] for row in places])
         return found[..., 0], found[..., 1]
 
     # -- the M-step --------------------------------------------------------------------------------------------------
@@ -404,16 +408,6 @@ class ScipyDistribution(Family):
                     own = self._parameters_of(k, j)
                     drawn[mine, j] = self._law.distribution.rvs(**own, size=int(mine.sum()), random_state=rng)
         return drawn
-
-    def conditional_means(self, x: Array) -> Array:
-        K, d = self.n_components or 0, x.shape[1]
-        with np.errstate(all="ignore"):
-            means = [[self._law.distribution.mean(**self._parameters_of(k, j)) for j in range(d)] for k in range(K)]
-        mean = np.array(means, dtype=np.float64)
-        if not np.isfinite(mean).all():
-            requirement = "one whose missing cells have a mean (draws=1 draws them)"
-            raise ModelError.argument(name="family", requirement=requirement, found=str(self))
-        return np.where(np.isnan(x), mean[:, None, :], x)
 
     def coordinates(self, x: Array) -> Array:
         support = self.support

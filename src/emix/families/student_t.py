@@ -91,17 +91,11 @@ class StudentT(GaussianFamily):
     support = Support("finite numbers", must_vary=True)
 
     def __post_init__(self) -> None:
+        self._settle_structure()
         if self.structure not in SCALE_STRUCTURES:
             raise ModelError.choice(what="scale structure", found=self.structure, available=SCALE_STRUCTURES)
         super().__post_init__()
-        d = next((value.shape[1] for value in (self.scale, self.mean) if value is not None and value.ndim > 1), 1)
-        shapes = {"mean": (d,), "scale": (d, d), "degrees_of_freedom": ()}
-        for name, value in self.parameters.items():
-            if value.shape[1:] != shapes[name]:
-                shape = ", ".join(str(size) for size in ("K", *shapes[name]))
-                raise ModelError.parameter(
-                    family=self.name, name=name, requirement=f"the shape ({shape})", found=value.shape
-                )
+        self._check_shapes()
 
     def space(self, name: str) -> Space:
         return self._normal.space("covariance") if name == "scale" else self.spaces[name]
@@ -296,6 +290,12 @@ class StudentT(GaussianFamily):
         squared = seen.squared[labels, np.arange(len(x))]
         u = rng.gamma((v + seen.n_seen) / 2) / ((v + squared) / 2)
         return np.asarray(mean + (drawn - mean) / np.sqrt(np.maximum(u, np.finfo(np.float64).tiny))[:, None])
+
+    def cell_moments(self) -> tuple[Array, Array]:
+        """See `Family`; a cell without a variance has that of its scale, which tells as much."""
+        v = self.degrees_of_freedom[:, None]
+        stretch = np.where(v > 2, v / np.where(v > 2, v - 2, 1.0), 1.0)
+        return self.mean, np.diagonal(self.scale, axis1=1, axis2=2) * stretch
 
     def cell_cdf(self, x: Array, *, is_upper: bool = False) -> Array:
         deviation = np.sqrt(np.diagonal(self.scale, axis1=1, axis2=2))[:, None]

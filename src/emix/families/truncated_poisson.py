@@ -77,6 +77,11 @@ class TruncatedPoisson(ColumnwiseFamily):
         within = (poisson_cdf(count, rate, is_upper=False) - np.exp(-rate)) / -np.expm1(-rate)
         return np.where(x < 1, float(is_upper), beyond if is_upper else within)
 
+    def cell_moments(self) -> tuple[Array, Array]:
+        rate = by_column(self.rate)
+        excess = np.where(rate > 0, mean_excess(np.where(rate > 0, rate, 1.0)), 0.0)
+        return 1 + excess, np.maximum((1 + excess) * (rate - excess), 0.0)
+
     def coordinates(self, x: Array) -> Array:
         return np.asarray(2 * np.sqrt(x))
 

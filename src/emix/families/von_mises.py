@@ -199,6 +199,20 @@ class VonMises(ColumnwiseFamily):
         own = vonmises.cdf(angle - mean, k) - vonmises.cdf(first - mean, k)
         return np.asarray(np.clip(1 - own if is_upper else own, 0.0, 1.0))
 
+    def mean_points(self) -> Array:
+        """(K, d) means of exp(i angle), of the length I1 / I0 of the concentration."""
+        k = by_column(self.concentration)
+        return np.asarray(i1e(k) / i0e(k) * np.exp(1j * by_column(self.direction) * self._radians))
+
+    def conditional_means(self, x: Array) -> Array:
+        """The mean of a missing angle is the mean direction."""
+        return np.where(np.isnan(x), by_column(self.direction)[:, None, :], x)
+
+    def impute(self, x: Array, resp: Array) -> Array:
+        """Rows (B, d) with each missing angle at the direction of the mean point of all components on the circle."""
+        angle = np.angle(resp @ self.mean_points()) / self._radians
+        return np.where(np.isnan(x), self._in_turn(angle), x)
+
     def coordinates(self, x: Array) -> Array:
         y = self._from_pivot(x)
         return np.concatenate([np.cos(y), np.sin(y)], axis=1)

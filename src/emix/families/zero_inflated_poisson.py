@@ -96,8 +96,9 @@ class ZeroInflatedPoisson(ColumnwiseFamily):
         is_structural = rng.random(counts.shape) < self.of_column(self.zero_probability, labels)
         return np.where(is_structural, 0.0, counts)
 
-    def cell_means(self) -> Array:
-        return by_column(self.rate) * (1 - by_column(self.zero_probability))
+    def cell_moments(self) -> tuple[Array, Array]:
+        rate, z = by_column(self.rate), by_column(self.zero_probability)
+        return (1 - z) * rate, (1 - z) * rate * (1 + z * rate)
 
     def cell_cdf(self, x: Array, *, is_upper: bool = False) -> Array:
         rate, z = by_column(self.rate)[:, None], by_column(self.zero_probability)[:, None]

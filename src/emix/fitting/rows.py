@@ -38,6 +38,12 @@ class Rows:
         self._made: dict[Hashable, Any] = {}
         self._lock = RLock()
 
+    def __getstate__(self) -> dict[str, Any]:  # what was made is made anew in another process
+        return {"opened": self.opened, "n_jobs": self.n_jobs}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]
+
     def _once(self, key: Hashable, make: Callable[[], T]) -> T:
         """What `make` makes, when it is first asked for; an error is raised again for whoever asks again."""
         with self._lock:
@@ -128,10 +134,17 @@ def _with_prior(model: Mixture, source: RowSource) -> Mixture:
     """With what the model's prior is made of, where it has one."""
     if not model.prior_rows:
         return model
-    if not model.family.is_linear(is_complete=source.is_complete):
-        requirement = "a family whose sums do not depend on its parameters (MultivariateNormal has `prior`)"
-        raise ModelError.argument(name="prior_rows", requirement=requirement, found=model.family.name)
-    return model.with_prior_of(sums_of_rows(model, source))
+    model = model.with_prior_of(sums_of_rows(model, source))
+    parts: list[tuple[Family, Any, Any]] = [(model.family, slice(None), slice(None))]
+    if isinstance(model.family, Columns):
+        groups = model.family.column_groups(source.schema)
+        families = [part.family for part in model.family.parts]
+        parts = list(zip(families, groups, model.family.rows, strict=True))
+    for family, columns, rows in parts:
+        is_complete = not source.summary.n_missing[columns].any()
+        if not family.has_constant_sums(model.prior_statistics[rows], is_complete=is_complete):
+            raise ModelError.no_prior_rows(columns=family.columns, family=family.name)
+    return model
 
 
 def sums_of_rows(model: Mixture, source: RowSource) -> Array:

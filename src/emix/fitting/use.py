@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
+from warnings import warn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,17 +14,18 @@ from emix.block import Array, Chunk, Expectation, Schema, as_cells
 from emix.centred import well_conditioned
 from emix.data.knowledge import read_labels, read_weights
 from emix.data.scan import Scan
-from emix.data.source import InMemorySource, make_source, says_nothing
+from emix.data.source import InMemorySource, make_source, that_count
 from emix.data.sparse import log_base_of, make_sparse_source
 from emix.data.summary import summarize
 from emix.data.table import Table
-from emix.errors import DataError, ImpossibleRowError, ModelError
+from emix.errors import DataError, ImpossibleRowError, ImputationWarning
 from emix.families import Categorical, Columns, Family
 from emix.families.columns import Part
 from emix.fitting.opening import open_data
 from emix.fitting.settings import draw_seed, whole_number
 from emix.kernels import reference
 from emix.model import Mixture
+from emix.results import Fitted, mixture_of
 
 
 @dataclass(frozen=True)
@@ -58,12 +60,12 @@ class EStep:
         return self.model.maximize(self.expectation.statistics)
 
 
-def e_step(model: Mixture, data: Any, *, labels: Any = None, sample_weight: Any = None) -> EStep:
+def e_step(model: Fitted, data: Any, *, labels: Any = None, sample_weight: Any = None) -> EStep:
     """One E-step of a model with parameters on data.
 
     Parameters
     ----------
-    model : Mixture
+    model : Mixture, FitResult or fitted estimator
         With parameters.
     data, labels, sample_weight
         As in `fit`.
@@ -82,7 +84,7 @@ def e_step(model: Mixture, data: Any, *, labels: Any = None, sample_weight: Any 
     """
     model, source = prepared(model, data, labels=labels, sample_weight=sample_weight)
     parts = [reference.responsibilities(model.log_joint(chunk)) for chunk in source.chunks]
-    counted = np.flatnonzero((source.weight > 0) & ~says_nothing(source.x, model.family))
+    counted = np.flatnonzero(that_count(source, model.family))
     log_evidence = np.concatenate([evidence for _, evidence in parts])[counted]
     if not np.isfinite(log_evidence).all():
         row = int(counted[np.argmax(~np.isfinite(log_evidence))])
@@ -97,7 +99,7 @@ def e_step(model: Mixture, data: Any, *, labels: Any = None, sample_weight: Any 
     return EStep(log_prob, resp, raw, model.statistic_names, expectation.log_likelihood, expectation, model)
 
 
-def score_samples(model: Mixture, data: Any) -> Array:
+def score_samples(model: Fitted, data: Any) -> Array:
     """Log-density of each row under the mixture, (n,), in nats; -inf for a row that is impossible.
 
     Raises
@@ -105,6 +107,7 @@ def score_samples(model: Mixture, data: Any) -> Array:
     DataError
         The data cannot be.
     """
+    model = mixture_of(model)
     if isinstance(rows := open_data(data, takes_sparse=True), Scan):
         return np.concatenate([score_samples(model, table) for table in tables_of(model, rows)])
     model, source = prepared(model, rows, takes_sparse=True)
@@ -114,7 +117,7 @@ def score_samples(model: Mixture, data: Any) -> Array:
     return np.concatenate(scores)
 
 
-def responsibilities(model: Mixture, data: Any, *, labels: Any = None) -> Array:
+def responsibilities(model: Fitted, data: Any, *, labels: Any = None) -> Array:
     """p(z = k given x) for each row, (n, K); for a row that is impossible under every component the proportions.
 
     Raises
@@ -122,6 +125,7 @@ def responsibilities(model: Mixture, data: Any, *, labels: Any = None) -> Array:
     DataError
         The data cannot be.
     """
+    model = mixture_of(model)
     if isinstance(rows := open_data(data, takes_sparse=True), Scan):
         if labels is not None:
             raise DataError.needs_memory("a prediction with labels")
@@ -135,7 +139,7 @@ def source_responsibilities(model: Mixture, source: InMemorySource) -> Array:
     return np.concatenate([_responsibilities(model, chunk) for chunk in source.chunks])
 
 
-def predict(model: Mixture, data: Any, *, labels: Any = None) -> NDArray[np.intp]:
+def predict(model: Fitted, data: Any, *, labels: Any = None) -> NDArray[np.intp]:
     """The component with the largest responsibility for each row, (n,); where a label is known, that one.
 
     Raises
@@ -146,12 +150,12 @@ def predict(model: Mixture, data: Any, *, labels: Any = None) -> NDArray[np.intp
     return np.asarray(responsibilities(model, data, labels=labels).argmax(axis=1))
 
 
-def impute(model: Mixture, data: Any, *, draws: int | None = None, random_state: Any = None) -> NDArray[Any]:
+def impute(model: Fitted, data: Any, *, draws: int | None = None, random_state: Any = None) -> NDArray[Any]:
     """Rows with their missing cells filled in; a missing category by the most probable one, or by a draw.
 
     Parameters
     ----------
-    model : Mixture
+    model : Mixture, FitResult or fitted estimator
         With parameters.
     data
         As in `fit`, with missing cells.
@@ -164,12 +168,14 @@ def impute(model: Mixture, data: Any, *, draws: int | None = None, random_state:
     Returns
     -------
     ndarray of shape (n, d), or (draws, n, d)
-        Of objects, with levels as they are in the data, where there are categories.
+        Of objects, with levels as they are in the data, where there are categories. An angle is filled with the mean
+        direction, a censored duration with that until the event. What no parameter tells stays missing, with a
+        warning: numbers of tosses, parts of a Multinomial's total, times of censoring.
 
     Raises
     ------
     DataError, ModelError
-        The data cannot be, or the family has no conditional means.
+        The data cannot be, or without `draws` a column with missing cells has no mean; it is named.
 
     References
     ----------
@@ -181,14 +187,25 @@ def impute(model: Mixture, data: Any, *, draws: int | None = None, random_state:
     levels = source.schema.levels
     if draws is None:
         parts = [model.family.impute(c.cells, resp[c.start : c.start + len(c.x)]) for c in source.chunks]
-        return decoded(np.where(np.isnan(x), np.concatenate(parts), x), levels)
+        filled = np.where(np.isnan(x), np.concatenate(parts), x)
+        _warn_of_holes(filled, model.family)
+        return decoded(filled, levels)
     rng = np.random.default_rng(draw_seed(random_state))
     edges = np.cumsum(resp, axis=1)[:, :-1]
     completed = []
     for _ in range(whole_number("draws", draws, least=1)):
         labels = (rng.random((len(x), 1)) > edges).sum(axis=1)
         completed.append(model.family.draw_missing(x, labels, rng))
+    _warn_of_holes(completed[0], model.family)
     return np.stack([decoded(one, levels) for one in completed])
+
+
+def _warn_of_holes(filled: Array, family: Family) -> None:
+    """Name the columns where cells are still missing."""
+    holes = np.flatnonzero(np.isnan(filled).any(axis=0))
+    if len(holes):
+        names = [family.columns[j] for j in holes]
+        warn(ImputationWarning.left(names), stacklevel=3)
 
 
 def decoded(rows: Array, levels: tuple[Any, ...]) -> NDArray[Any]:
@@ -202,13 +219,13 @@ def decoded(rows: Array, levels: tuple[Any, ...]) -> NDArray[Any]:
 
 
 def sample(
-    model: Mixture, n: int, *, random_state: Any = None, given: Any = None
+    model: Fitted, n: int, *, random_state: Any = None, given: Any = None
 ) -> tuple[NDArray[Any], NDArray[np.intp]]:
     """Draw rows from a model.
 
     Parameters
     ----------
-    model : Mixture
+    model : Mixture, FitResult or fitted estimator
         With parameters.
     n : int
         Number of rows.
@@ -224,8 +241,7 @@ def sample(
     labels : ndarray of shape (n,)
         Their components.
     """
-    if not model.is_fitted:
-        raise ModelError.not_fitted("This mixture")
+    model = mixture_of(model)
     rng = np.random.default_rng(draw_seed(random_state))
     n = whole_number("n", n, least=1)
     column = None if given is None else np.broadcast_to(np.asarray(given, dtype=np.float64).ravel(), (n,))[:, None]
@@ -255,27 +271,27 @@ def _read_by(part: Part) -> tuple[str, ...]:
 
 
 def bind_to_names(model: Mixture, names: tuple[str, ...]) -> Mixture:
-    """Bind a model without data: columns by name, levels 0, 1, ... for categories."""
+    """Bind a model without data: columns by name, levels 0, 1, ... for categories that were not declared."""
     d, family = len(names), model.family
-    levels = _own_levels(family, d)
+    levels = _own_levels(family, names)
     if isinstance(family, Columns):
-        levels = tuple(one for part in family.parts for one in _own_levels(part.family, len(_read_by(part))))
+        levels = tuple(one for part in family.parts for one in _own_levels(part.family, _read_by(part)))
     return model.bind(Schema(names, levels), summarize(np.array([[-1.0] * d, [1.0] * d]), np.full(2, 0.5)))
 
 
-def _own_levels(family: Family, d: int) -> tuple[Any, ...]:
-    """Levels of each of a family's d columns; None for numbers."""
+def _own_levels(family: Family, names: tuple[str, ...]) -> tuple[Any, ...]:
+    """Levels of each of a family's columns; None for numbers."""
     if isinstance(family, Categorical):
-        return tuple(tuple(range(table.shape[1])) for table in family.tables)
-    return (None,) * d
+        pairs = zip(names, family.tables, strict=True)
+        return tuple(family.support.levels_of(name) or tuple(range(table.shape[1])) for name, table in pairs)
+    return (None,) * len(names)
 
 
 def prepared(
-    model: Mixture, data: Any, *, labels: Any = None, sample_weight: Any = None, takes_sparse: bool = False
+    model: Fitted, data: Any, *, labels: Any = None, sample_weight: Any = None, takes_sparse: bool = False
 ) -> tuple[Mixture, InMemorySource]:
-    """Read rows for a model with parameters, and bind it to them where no fit has."""
-    if not model.is_fitted:
-        raise ModelError.not_fitted("This mixture")
+    """Read rows for a model with parameters, or that of a fit, and bind it to them where no fit has."""
+    model = mixture_of(model)
     table = open_data(data, takes_sparse=takes_sparse)
     if isinstance(table, Scan):
         raise DataError.needs_memory("a look at every row")

@@ -1,4 +1,4 @@
-"""Distributions and moments of the cells of a family, by SciPy's distributions."""
+"""Distributions of the cells of a family, by SciPy's distributions."""
 
 from __future__ import annotations
 
@@ -47,21 +47,9 @@ class PoissonWithZeros:
         """P(X <= x)."""
         return np.asarray(1 - self.sf(x))
 
-    def mean(self) -> Array:
-        """(1 - zero) rate / (1 - exp(-rate)); the second factor is 1 at a rate of 0."""
-        positive = -np.expm1(-self.rate)
-        return np.asarray(
-            (1 - self.zero) * np.where(positive > 0, self.rate / np.where(positive > 0, positive, 1.0), 1.0)
-        )
-
-    def var(self) -> Array:
-        """E X^2 = E X (1 + rate)."""
-        mean = self.mean()
-        return np.asarray(mean * (1 + self.rate) - mean**2)
-
 
 def frozen(family: Family) -> Any:
-    """The distributions of the cells, (K, d) of them, with `cdf`, `sf`, `mean` and `var` as SciPy's have.
+    """The distributions of the cells, (K, d) of them, with `cdf` and `sf` as SciPy's have.
 
     Raises
     ------
@@ -102,9 +90,3 @@ def frozen(family: Family) -> Any:
     raise ModelError.argument(
         name="model", requirement="columns of numbers with a known distribution function", found=family.name
     )
-
-
-def column_moments(family: Family) -> tuple[Array, Array]:
-    """Mean and variance of each cell, each (K, d)."""
-    cells = frozen(family)
-    return np.asarray(cells.mean()), np.asarray(cells.var())

@@ -26,6 +26,7 @@ from emix.families.von_mises import TURN
 from emix.fitting.use import prepared, source_responsibilities
 from emix.inference.conditional import marginal
 from emix.model import Mixture
+from emix.results import Fitted
 
 Kind = Literal["continuous", "counts", "categories"]
 
@@ -98,13 +99,13 @@ class ColumnDensity:
 
 
 def column_density(
-    model: Mixture, data: Any, column: str | int | None = None, *, sample_weight: Any = None
+    model: Fitted, data: Any, column: str | int | None = None, *, sample_weight: Any = None
 ) -> ColumnDensity:
     """Densities and histogram of one column.
 
     Parameters
     ----------
-    model : Mixture
+    model : Mixture, FitResult or fitted estimator
         With parameters.
     data, sample_weight
         As in `fit`.
@@ -141,7 +142,7 @@ def density_of(model: Mixture, source: InMemorySource, column: str | int | None 
     totals = _totals(family, source, j, own)
     if kind == "categories":
         points = np.arange(_n_levels(family, own), dtype=np.float64)
-        levels = family.levels[own] if isinstance(family, Categorical) and family.levels else ()
+        levels = family.level_names[own] if isinstance(family, Categorical) and family.level_names else ()
         components = _joint(model, j, component_densities(family, own, points), points)
         heights = np.asarray(np.bincount(x.astype(np.intp), weight, len(points)) / weight.sum(), dtype=np.float64)
         names = levels or tuple(f"{point:g}" for point in points)

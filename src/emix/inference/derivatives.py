@@ -78,7 +78,7 @@ class Differentiable:
     @cached_property
     def readings(self) -> list[Any]:
         """What people read of it."""
-        return readings_of(self.family)
+        return readings_of(self.group)
 
     @cached_property
     def readers(self) -> list[tuple[NDArray[np.intp] | None, Family]]:

@@ -34,7 +34,6 @@ from emix.families import (
 from emix.families.columns import Part
 from emix.families.columnwise import ColumnwiseFamily, by_column
 from emix.fitting.use import bind_to_names
-from emix.inference.columns import column_moments
 from emix.model import Mixture
 
 CLOSED = ("full", "tied", "diag", "spherical", "E", "V", "EII", "VII", "EEI", "VEI", "VVI", "EEE", "VVV")
@@ -172,7 +171,10 @@ def moments_given(family: Family, wanted: list[int], given: list[int], x: Array)
         tables = [family.tables[j] for j in wanted]
         within = _joined([(p[:, :, None] * np.eye(p.shape[1]) - p[:, :, None] * p[:, None])[None] for p in tables])
         return np.repeat(np.concatenate(tables, axis=1)[None], len(x), axis=0), within
-    mean, variance = column_moments(of_columns(family, wanted))
+    mean, variance = of_columns(family, wanted).cell_moments()
+    if np.isnan(mean).any():
+        requirement = "target columns with a mean of their own"
+        raise ModelError.argument(name="targets", requirement=requirement, found=family.name)
     return np.repeat(mean[None], len(x), axis=0), (variance[:, :, None] * np.eye(len(wanted)))[None]
 
 

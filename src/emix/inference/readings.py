@@ -6,17 +6,20 @@ serves one model, its derivatives and all replicates of a bootstrap.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from emix.block import Array
 from emix.families import Categorical, Columns, Family, MultivariateNormal, StudentT
+from emix.families.entries import at_bounds
 from emix.families.structures import structure
 from emix.model import Mixture
 from emix.spaces import Positive, Probability, Simplex
+from emix.tidy import own_columns
 
 IDENTITY, LOG, LOGIT, FISHER_Z = "identity", "log", "logit", "fisher z"
 """Scales on which an interval is symmetric: it then never leaves the values that the number may take."""
@@ -55,23 +58,29 @@ class Group:
     """A family that stands by itself: the whole of a model's, or one part of `Columns`."""
 
     family: Family
-    prefix: str
-    """Of its parameters' names among all of the model's."""
+    label: str | None
+    """The names of its columns, like `height,weight`, where it is one of several."""
     columns: slice
     """Where its columns lie among all."""
+
+    @property
+    def prefix(self) -> str:
+        """Of its parameters' names among all of the model's."""
+        return "" if self.label is None else f"{self.label}."
 
 
 def groups_of(family: Family) -> list[Group]:
     """The families that stand side by side; one that stands alone is the only one."""
     if not isinstance(family, Columns):
-        return [Group(family, "", slice(None))]
+        return [Group(family, None, slice(None))]
     schema = None if family.binding is None else family.binding.schema
     places = [slice(None)] * len(family.parts) if schema is None else family.column_groups(schema)
-    return [Group(part.family, f"{part.label}.", place) for part, place in zip(family.parts, places, strict=True)]
+    return [Group(part.family, part.label, place) for part, place in zip(family.parts, places, strict=True)]
 
 
-def readings_of(family: Family) -> list[Reading]:
-    """All numbers of one family that is no `Columns`, parameter by parameter."""
+def readings_of(group: Group) -> list[Reading]:
+    """All numbers of one family, parameter by parameter; one for several columns of `Columns` has all their names."""
+    family = group.family
     names = own_columns(family)
     found: list[Reading] = []
     for name, value in family.parameters.items():
@@ -81,7 +90,7 @@ def readings_of(family: Family) -> list[Reading]:
         elif np.ndim(value) == 3:
             found += _of_matrices(family, name, names)
         elif np.ndim(value) == 1:
-            column = names[0] if len(names) == 1 else None
+            column = names[0] if len(names) == 1 else group.label
             found.append(Reading(name, column, None, scale, name, lambda v, n=name: np.asarray(v[n])))  # type: ignore[misc]
         else:
             found += [
@@ -98,15 +107,20 @@ def readings_of(family: Family) -> list[Reading]:
     return found
 
 
-def own_columns(family: Family) -> tuple[str, ...]:
-    """Names of the columns that a family has parameters for; x0, x1, ... before there are data."""
-    if family.binding is not None:
-        beside = family.support.bound_column is not None
-        return family.columns[: len(family.columns) - beside]
-    if isinstance(family, Categorical):
-        return tuple(f"x{j}" for j in range(len(family.tables)))
-    widths = [np.shape(value)[1] for value in family.parameters.values() if np.ndim(value) > 1]
-    return tuple(f"x{j}" for j in range(max(widths, default=1)))
+def bounded_readings(family: Family, readings: Sequence[Reading]) -> dict[int, NDArray[np.bool_]]:
+    """Position of a reading -> of which components the number lies at a finite bound, (K,); none but these."""
+    found: dict[int, NDArray[np.bool_]] = {}
+    for name, mask in [*family.at_bound().items(), *at_bounds(family).items()]:
+        if name in family.fixed or not mask.any():
+            continue
+        shape = np.shape(family.parameters[name])
+        whole = np.broadcast_to(mask.reshape(mask.shape + (1,) * (len(shape) - mask.ndim)), shape).astype(float)
+        for r, one in enumerate(readings):
+            if one.source == name:
+                with np.errstate(invalid="ignore", divide="ignore"):
+                    is_held = np.asarray(one.read({name: whole}) > 0.5)
+                found[r] = found[r] | is_held if r in found else is_held
+    return found
 
 
 def values_of(model: Mixture) -> dict[str, Any]:
@@ -132,7 +146,7 @@ def _of_levels(family: Categorical, name: str, names: tuple[str, ...]) -> list[R
     """Each level of each column; a family of one column holds its array, of several a tuple of them."""
     found = []
     for j, table in enumerate(family.tables):
-        levels = family.levels[j] if family.levels else tuple(str(code) for code in range(table.shape[1]))
+        levels = family.level_names[j] if family.level_names else tuple(str(code) for code in range(table.shape[1]))
         for i, level in enumerate(levels):
 
             def read(v: Values, j: int = j, i: int = i) -> Array:

@@ -14,7 +14,8 @@ from emix.families import Columns
 from emix.fitting.use import bind_to_names
 from emix.inference.frames import component_column
 from emix.model import Mixture
-from emix.results import FitResult
+from emix.results import mixture_of as mixture_of
+from emix.results import result_of as result_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -101,26 +102,6 @@ def haloed(width: float) -> list[Any]:
 # -- components --------------------------------------------------------------------------------------------------------
 
 
-def mixture_of(model: Any) -> Mixture:
-    """The mixture of a model, of what a fit returned, or of an estimator that was fitted.
-
-    Raises
-    ------
-    ModelError
-        It is none of these, or has no parameters.
-    """
-    found = getattr(model, "result_", model)  # of an estimator, which need not be imported to be recognised
-    found = found.model if isinstance(found, FitResult) else found
-    if hasattr(model, "get_params") and found is model:
-        raise ModelError.not_fitted(f"This {type(model).__name__}")
-    if not isinstance(found, Mixture):
-        requirement = "a Mixture, what `emix.fit` returned of one, or a fitted estimator"
-        raise ModelError.argument(name="model", requirement=requirement, found=model)
-    if not found.is_fitted:
-        raise ModelError.not_fitted("This mixture")
-    return found
-
-
 def named(model: Mixture) -> Mixture:
     """With columns x0, x1, ... where no data named them."""
     if model.family.binding is not None or isinstance(model.family, Columns):
@@ -129,23 +110,6 @@ def named(model: Mixture) -> Mixture:
     is_matrix = not isinstance(value, tuple) and value.ndim > 1 and not model.family.support.is_categorical
     d = len(value) if isinstance(value, tuple) else value.shape[1] if is_matrix else 1
     return bind_to_names(model, tuple(f"x{j}" for j in range(d)))
-
-
-def result_of(result: Any) -> FitResult:
-    """What a fit returned, itself or in an estimator.
-
-    Raises
-    ------
-    ModelError
-        It is neither.
-    """
-    found = getattr(result, "result_", result)
-    if hasattr(result, "get_params") and found is result:
-        raise ModelError.not_fitted(f"This {type(result).__name__}")
-    if not isinstance(found, FitResult):
-        requirement = "what `emix.fit` returned, or a fitted estimator: a model alone has no history"
-        raise ModelError.argument(name="result", requirement=requirement, found=result)
-    return found
 
 
 def is_noise(model: Mixture, k: int) -> bool:
@@ -175,15 +139,20 @@ def hatch(model: Mixture, k: int) -> str:
 
 def name(model: Mixture, k: int) -> str:
     """Of a component."""
-    return component_column(model, k)
+    return literal(component_column(model, k))
 
 
-def short_name(model: Mixture, k: int) -> str:
+def short_name(model: Mixture, k: int, limit: int = 24) -> str:
     """Where there is little room: its number, or its own name."""
     text = component_column(model, k)
-    return str(k) if text == f"component {k}" else text
+    return str(k) if text == f"component {k}" else clipped(text, limit)
 
 
 def clipped(text: str, limit: int = 24) -> str:
     """A name that does not push everything else aside."""
-    return text if len(text) <= limit else text[: limit - 1] + "\u2026"
+    return literal(text if len(text) <= limit else text[: limit - 1] + "\u2026")
+
+
+def literal(text: str) -> str:
+    """A user's text as it is: Matplotlib would read what stands between two dollars as a formula."""
+    return text.replace("$", r"\$")

@@ -141,7 +141,7 @@ def _columns(family: Family, offset: int = 0) -> Iterator[Column]:
     names, here = family.columns, range(offset, offset + len(family.columns))
     match family:
         case Categorical():
-            for j, (name, levels, table) in enumerate(zip(names, family.levels, family.tables, strict=True)):
+            for j, (name, levels, table) in enumerate(zip(names, family.level_names, family.tables, strict=True)):
                 words = tuple(str(level) for level in levels)
                 yield Column(name, Kind.CATEGORY, (here[j],), levels=words, probabilities=np.asarray(table))
         case Bernoulli() if family.shared:
