@@ -204,3 +204,12 @@ def test_equal_durations_collapse_by_name():
     zeros = {"time": np.array([0.0, 0, 5, 7]), "died": np.ones(4)}
     with pytest.raises(FitError, match=r"component 0 collapsed: its variance of 'time'"):
         fit(Mixture(CensoredExponential(event="died"), 2), zeros, labels=[0, 0, 1, 1])
+
+
+def test_rows_that_lack_a_duration_or_an_event_are_told_from_empty_ones():
+    data = {"t": [1.0, 2.0, 3.0, 2.5, np.nan], "died": [1, 0, np.nan, 1, 1], "x": [1.0, 3.0, np.nan, 4.0, 2.0]}
+    plain = fit(Mixture(CensoredWeibull(event="died"), 1), {name: data[name] for name in ("t", "died")})
+    assert "2 rows lack a value of 't' or 'died', which count only together, and count for nothing." in plain.warnings
+    family = emix.Columns({("t", "died"): CensoredWeibull(event="died"), "x": emix.Normal()})
+    (said,) = (one for one in fit(Mixture(family, 1), data).warnings if "for nothing" in one)
+    assert said.startswith("1 row has no observed cell but perhaps one of 't' and 'died', which count only together")

@@ -35,7 +35,8 @@ THREE_COINS_START = "probability=0.4,0.5,0.65; mixing_proportions=0.25,0.5,0.25"
 def test_fit_prints_what_a_statistician_wants_first(run):
     out = run("fit", FAITHFUL, "--seed", 1)
     assert out.exit_code == 0
-    assert out.stderr == ""
+    assert "(eruptions, waiting): multivariate_normal (numbers, neither counts nor skewed)" in out.stderr
+    assert len(out.stderr.splitlines()) == 2
     for text in (
         "mixture of 2 x multivariate_normal",
         "272 rows of eruptions, waiting",
@@ -78,7 +79,7 @@ def test_unconverged_is_said_and_exits_with_1(run):
 def test_degenerate_in_every_start_exits_with_3(run, file):
     # two tight groups of three cannot feed six normals: each start collapses on single rows
     path = file("six.csv", "a\n1\n2\n3\n10\n11\n12\n")
-    out = run("fit", path, "-k", 6, "--seed", 0)
+    out = run("fit", path, "-k", 6, "--seed", 0, "--family", "normal")
     assert out.exit_code == 3
     assert "no start led to a fit" in out.stderr
     assert "collapsed" in out.stderr

@@ -28,7 +28,7 @@ BAD = {
         ["12", "line 3", "'n'"],
     ),
     "infinite value": ("a,b\n1,2\n2,inf\n3,4\n5,5\n", [], ["finite", "inf", "line 3", "'b'"]),
-    "constant column": ("a,b\n1,2\n2,2\n3,2\n4,2\n", [], ["vary", "'b'", "2"]),
+    "constant column": ("a,b\n1,2\n2,2\n3,2\n4,2\n", ["--covariance", "full"], ["vary", "'b'", "2"]),
     "fewer distinct rows": ("a\n1\n2\n1\n2\n", ["-k", "3"], ["3 distinct rows", "2 distinct"]),
     "unknown column": ("a,b\n1,2\n3,4\n", ["--columns", "a,zz"], ["'zz'", "'a', 'b'"]),
     "unknown label column": ("a,b\n1,2\n3,4\n", ["--labels", "zz"], ["'zz'", "'a', 'b'"]),
@@ -49,10 +49,10 @@ BAD = {
     "text weights": ("a,w\n1,1\n2,x\n3,1\n", ["--weights", "w"], [">= 0", "'x'", "line 3"]),
     "missing folder": ("a\n1\n2\n3\n", ["--out", "no/such/folder/m.json"], ["can be written", "folder"]),
     "unknown start": ("a\n1\n2\n3\n", ["--start", "nonsense"], ["'nonsense'", "'k-means++'"]),
-    "unknown start parameter": ("a\n1\n2\n3\n", ["--start", "rate=1,2"], ["'rate'", "'mean'"]),
-    "start incomplete": ("a\n1\n2\n3\n", ["--start", "mean=1,2"], ["variance"]),
+    "unknown start parameter": ("a\n1\n2\n3\n", ["--family", "normal", "--start", "rate=1,2"], ["'rate'", "'mean'"]),
+    "start incomplete": ("a\n1\n2\n3\n", ["--family", "normal", "--start", "mean=1,2"], ["variance"]),
     "start of another size": (
-        "a\n1\n2\n3\n", ["--start", "mean=1,2,3; variance=1,1,1"],
+        "a\n1\n2\n3\n", ["--family", "normal", "--start", "mean=1,2,3; variance=1,1,1"],
         ["--components: 2", "family: 3"],
     ),
     "probability above 1": (
@@ -60,7 +60,7 @@ BAD = {
         ["from 0 to 1", "1.5"],
     ),
     "unknown fixed": ("a\n1\n2\n3\n", ["--fix", "foo"], ["'foo'", "'mixing_proportions'"]),
-    "fixed without value": ("a\n1\n2\n3\n", ["--fix", "mean"], ["'mean'", "value"]),
+    "fixed without value": ("a\n1\n2\n3\n", ["--family", "normal", "--fix", "mean"], ["'mean'", "value"]),
     "unknown rule": ("a\n1\n2\n3\n", ["--stop", "foo"], ["'foo'", "'aitken'"]),
     "negative tol": ("a\n1\n2\n3\n", ["--tol", "-1"], ["--tol", ">= 0"]),
     "unknown structure": ("a,b\n1,2\n2,4\n3,1\n", ["--covariance", "weird"], ["'weird'", "'tied'"]),
@@ -150,10 +150,13 @@ def test_messages_name_the_options_of_the_command_line_and_pythons_name_argument
     assert "--" not in str(python.value)
     unknown = run("fit", path, "--columns", "n_init,zz").stderr
     assert "'n_init', 'b'" in unknown  # in quotes: the user's own
-    collapsed = run("fit", file("six.csv", "a\n1\n2\n3\n10\n11\n12\n"), "-k", 6, "--seed", 0).stderr
+    collapsed = run(
+        "fit", file("six.csv", "a\n1\n2\n3\n10\n11\n12\n"), "-k", 6, "--seed", 0, "--family", "normal"
+    ).stderr
     for option in ("--n-init", "--prior-rows 1", '--family "normal(variance_floor=0.001)"'):
         assert option in collapsed
-    for option in (["--prior-rows", 1], ["--family", "normal(variance_floor=0.001)"]):  # and what is named helps
+    helps = (["--family", "normal", "--prior-rows", 1], ["--family", "normal(variance_floor=0.001)"])
+    for option in helps:  # as it says
         assert run("fit", file("six.csv", "a\n1\n2\n3\n10\n11\n12\n"), "-k", 6, "--seed", 0, *option).exit_code == 0
 
 
@@ -197,7 +200,7 @@ def test_types_that_change_half_way_leave_the_other_columns_numbers(run, file):
     out = run("fit", path, "--columns", "a,b")
     assert out.exit_code == 2
     assert "'oops' in row 9001 (line 9002 of big.csv), column 'b'" in out.stderr
-    assert "1 x normal; 9001 rows of a" in run("fit", path, "--columns", "a", "-k", 1).stdout
+    assert "1 x poisson; 9001 rows of a" in run("fit", path, "--columns", "a", "-k", 1).stdout
 
 
 def test_contradictions_are_named(run, file):
@@ -229,6 +232,7 @@ def test_prediction_on_other_columns_and_levels(run, file, tmp_path):
     assert refused.exit_code == 2
     for text in ("column 'c'", "'zz'", "row 1 (line 2 of n.csv)", "--unknown-missing"):
         assert text in refused.stderr
+    assert "levels=" not in refused.stderr  # for streams in Python
     missing = run("predict", saved, file("m.csv", "x,c\n1,\n2.5,a\n"))
     for command in ("predict", "score"):
         alike = run(command, saved, new, "--unknown-missing")
@@ -275,3 +279,12 @@ def test_no_file_of_a_command_replaces_another(run, file, tmp_path):
     assert model.read_bytes() == saved
     out = run("fit", table, "--out", "/dev/null", "--report", "/dev/null", "--family", "normal", "-k", 1)
     assert out.exit_code == 0
+
+
+def test_durations_without_their_events_say_how_to_name_both(run, file):
+    path = file("s.csv", "t,died\n1.5,1\n2.5,0\n4,1\n3,1\n")
+    out = run("fit", path, "-k", 1, "--family", "t=censored_weibull(event=died)")
+    assert out.exit_code == 2
+    both = "(t,died)=censored_weibull(event=died)"
+    assert f'Give it to both: --family "{both}"' in out.stderr
+    assert run("fit", path, "-k", 1, "--family", both).exit_code == 0

@@ -182,7 +182,7 @@ def test_explain_says_which_rows_a_column_is_divided_by(run, file):
     whole = run("explain", file("w.csv", "a,b\n1,2\n2,3\n8,9\n9,7\n"), "--family", "normal", "--seed", 0).stdout
     assert "mean = sum of a / rows\n" in whole
     assert "A missing cell counts" not in said + whole
-    assert "A missing cell counts with what" in run("explain", holed, "-k", 1, "--seed", 0).stdout
+    assert "A missing cell counts with what" in run("explain", holed, "-k", 1, "--covariance", "full").stdout
 
 
 def test_folders_are_predicted_and_scored_batch_by_batch(tmp_path, monkeypatch):
@@ -206,3 +206,11 @@ def test_folders_are_predicted_and_scored_batch_by_batch(tmp_path, monkeypatch):
     run("fit", "rows", "--columns", "x", "--seed", "0", "--n-init", "2", "--out", "m.json")
     assert run("predict", "m.json", "rows/*.parquet") == run("predict", "m.json", "rows.csv")
     assert run("score", "m.json", "rows", "--weights", "w") == run("score", "m.json", "rows.csv", "--weights", "w")
+
+
+def test_weights_are_not_called_rows(run, file):
+    path = file("w.csv", "a,w\n1.5,2\n2.5,3\n4,10\n7,5\n")
+    saved = Path(path).parent / "m.json"
+    assert "rows of a, of total weight 20" in run("fit", path, "-k", 1, "--weights", "w", "--out", saved).stdout
+    assert "total weight    20" in run("score", saved, path, "--weights", "w").stdout
+    assert "rows            4" in run("score", saved, path).stdout

@@ -162,7 +162,8 @@ def test_what_is_assumed_of_a_table_and_why():
         "wide": rng.negative_binomial(1, 0.1, 300).clip(0, 100).astype(float),
         "gamma": rng.gamma(0.2, 2.0, 300) + 1e-12,
     }
-    family, assumed = assume(read_table(table), 2, given={"height": Gamma()})
+    whole = assume(read_table(table), given={"height": Gamma()})
+    family, assumed = whole.family(2), whole.assumptions(2)
     found = {one.column: one.family and one.family.name for one in assumed}
     assert found == {
         "age": "normal",
@@ -277,3 +278,17 @@ def test_missing_categories_of_a_large_table_stay_missing_beside_other_columns(m
     monkeypatch.setattr("emix.data.encode.COMPACT_FROM", 1_000)
     for data in (frame, emix.scan(tmp_path / "rows.parquet", memory_limit=0)):
         assert emix.fit(emix.Mixture(family, 2), data, **how).log_likelihood == want.log_likelihood
+
+
+def test_a_column_that_is_read_beside_another_may_be_named_with_it():
+    rng = np.random.default_rng(0)
+    tosses = rng.integers(3, 9, 60)
+    table = {"h": rng.binomial(tosses, 0.4), "n": tosses, "x": rng.normal(size=60)}
+    one, two = (
+        fit(Mixture(Columns({key: Binomial("n"), "x": Normal()}), 1), table).log_likelihood for key in ("h", ("h", "n"))
+    )
+    assert one == two
+    assumed = assume(read_table(table), given={"h": Binomial("n")})
+    assert [one.column for one in assumed.columns] == ["h", "x"]  # n is no column of its own
+    with pytest.raises(emix.ModelError, match=r"\('t', 'died'\): CensoredWeibull\(event='died'\)"):
+        Columns({"t": emix.CensoredWeibull(event="died"), "x": Normal()})

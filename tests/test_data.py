@@ -138,7 +138,7 @@ def test_rows_without_an_observed_cell_count_for_nothing():
     result, plain = emix.fit(START, more), emix.fit(START, rows)
     assert result.log_likelihood == plain.log_likelihood
     assert result.total_weight == 7
-    assert "1 rows have no observed cell" in " ".join(result.warnings)
+    assert "1 row has no observed cell and counts for nothing" in " ".join(result.warnings)
     step = emix.e_step(plain.model, more)
     assert step.responsibilities[-1] == pytest.approx(plain.model.mixing_proportions, rel=1e-12)
     assert step.log_likelihood == pytest.approx(plain.log_likelihood, rel=1e-14)

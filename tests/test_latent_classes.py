@@ -432,3 +432,17 @@ def test_few_patterns_that_occur_identify_no_more_than_they_are():
     rows = np.vstack([np.eye(8), 1 - np.eye(8)])[:10]
     warnings = fit(Mixture(Bernoulli(np.full((2, 8), [[0.4], [0.6]]))), rows, max_iter=3, stop="iterations").warnings
     assert any("11 free parameters ended away from 0 and 1" in one and "only 10 different" in one for one in warnings)
+
+
+def test_answers_that_the_fit_did_not_see_are_missing_where_that_is_asked_for():
+    rng = np.random.default_rng(0)
+    answers = {name: rng.choice(np.array(["yes", "no"], dtype=object), 60) for name in ("a", "b", "c")}
+    new = {"a": ["yes", "perhaps"], "b": ["no", "no"], "c": ["no", "yes"]}
+    with pytest.raises(DataError, match=r'(?s)\'perhaps\'.*unknown="missing" of Categorical or LatentClassAnalysis'):
+        LatentClassAnalysis(2, random_state=0).fit(answers).predict_proba(new)
+    model = LatentClassAnalysis(2, random_state=0, unknown="missing").fit(answers)
+    blank = {**new, "a": ["yes", None]}
+    assert_array_equal(model.predict_proba(new), model.predict_proba(blank))
+    assert model.partial_fit(new).predict(new).shape == (2,)
+    with pytest.raises(ModelError, match="unknown categories"):
+        LatentClassAnalysis(2, unknown="guess").fit(answers)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,38 @@ from rich.console import Console
 from rich.text import Text
 
 from emix import persistence
-from emix.data.auto import Assumption, assume, identifiers, measurements
+from emix.data.auto import Assumed, Assumption, assume, identifiers, measurements
 from emix.data.table import Table
 from emix.em.starts import METHODS
 from emix.errors import ModelError
 from emix.families import Categorical, Columns, Family, MultivariateNormal, StudentT, parse
 from emix.families.columns import Part
 from emix.model import Mixture
+
+SHOWN = 30
+"""Columns that are kept of which it is said what was assumed."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Rows from which families are assumed: of a table all, of files every `step`-th or the first.
+
+    Attributes
+    ----------
+    table : Table
+        The rows, with the columns of the model.
+    step : int
+        1 where no row between them is left out.
+    are_chosen : bool
+        Whether the columns were asked for one by one.
+    title : str
+        What families are assumed of.
+    """
+
+    table: Table
+    step: int = 1
+    are_chosen: bool = False
+    title: str = "the columns"
 
 
 def parse_start(text: str | None) -> str | Mixture | dict[str, Any] | None:
@@ -54,7 +79,7 @@ def _assignment(text: str) -> tuple[str, Any]:
 
 
 def build_model(
-    table: Table,
+    sample: Sample,
     n_components: int,
     family: str | None,
     covariance: str | None,
@@ -63,16 +88,15 @@ def build_model(
     *,
     noise: bool = False,
     constraints: Sequence[str] = (),
-    assumed_of: str = "of the columns",
 ) -> Mixture:
-    """The mixture that the options describe; `assumed_of` says what families are assumed from.
+    """The mixture that the options describe.
 
     Raises
     ------
     ModelError
         A family, parameter or number of components that cannot be.
     """
-    chosen = family_of(table, n_components, family, covariance, assumed_of)
+    chosen = family_of(sample, n_components, family, covariance)
     fixed = frozenset(name.strip() for name in (fix or "").split(",") if name.strip())
     given: dict[str, Any] = dict(start) if isinstance(start, dict) else {}
     proportions = given.pop("mixing_proportions", None)
@@ -98,28 +122,29 @@ def is_by_column(text: str | None) -> bool:
     return bool(equals) and head.count("(") == head.count(")")  # else an argument: `binomial(n_trials=10)`
 
 
-def without_identifiers(table: Table, family: str | None) -> Table:
-    """The table without the columns that only number or name its rows, which is said on stderr.
+def is_open(family: str | None, covariance: str | None) -> bool:
+    """Whether families are assumed from the columns, or some of them are."""
+    return is_by_column(family) or (family is None and covariance is None)
 
-    A family that is given column by column, or chosen so, leaves them out itself.
+
+def without_identifiers(sample: Sample, family: str | None, covariance: str | None) -> Sample:
+    """The sample without the columns that only number or name its rows, which is said on stderr.
+
+    Families that are assumed column by column leave them out themselves.
     """
-    is_mixed = any(cells.dtype.kind not in "iuf" for cells in table.columns)
-    if table.is_tosses or is_by_column(family) or (family is None and is_mixed):
-        return table
-    found = identifiers(table)
+    table = sample.table
+    if sample.are_chosen or table.is_tosses or is_open(family, covariance):
+        return sample
+    if family is None and any(cells.dtype.kind not in "iuf" for cells in table.columns):
+        return sample
+    found = identifiers(table, step=sample.step)
     if not found or len(found) == len(table.names):
-        return table
+        return sample
     _say("Left out (--columns keeps it):", found)
-    return table.without(*(one.column for one in found))
+    return replace(sample, table=table.without(*(one.column for one in found)))
 
 
-def family_of(
-    table: Table,
-    n_components: int,
-    family: str | None,
-    covariance: str | None,
-    assumed_of: str = "of the columns",
-) -> Family:
+def family_of(sample: Sample, n_components: int, family: str | None, covariance: str | None) -> Family:
     """The family that `--family` and `--covariance` say, or that the columns look like.
 
     Raises
@@ -127,18 +152,21 @@ def family_of(
     ModelError
         There is no such family or covariance.
     """
+    table = sample.table
     if family is None and covariance is not None:
-        return _with_covariance(table, n_components, covariance)
+        return _with_covariance(sample, n_components, covariance)
     if family is None or (table.is_tosses and family.strip() == "binomial"):
-        return _assumed(table, n_components, {}, assumed_of)
+        return assumed(sample, [n_components])(n_components)
     if is_by_column(family):
         given: dict[str | tuple[str, ...], Family] = {}
         for piece in _split(family):
             name, _, text = piece.partition("=")
-            given[_columns(name.strip(), table)] = parse(text)
+            key = _columns(name.strip(), table)
+            given[key] = parse(text)
+            _check_event(key, given[key])
         if covariance is not None:
             given = _all_with(covariance, given)
-        return _assumed(table, n_components, given, assumed_of)
+        return assumed(sample, [n_components], given)(n_components)
     chosen = parse(family)
     return chosen if covariance is None else _all_with(covariance, {family: chosen})[family]
 
@@ -163,6 +191,14 @@ def _columns(text: str, table: Table) -> str | tuple[str, ...]:
     return names if len(names) > 1 else names[0] if names else text
 
 
+def _check_event(key: str | tuple[str, ...], family: Family) -> None:
+    """Raise where a family of durations lacks its column of events, and say how both are named."""
+    names, event = (key,) if isinstance(key, str) else key, family.support.event_column
+    if event is not None and event not in names:
+        remedy = f'--family "({",".join(names)},{event})={family}"'.replace("'", "")
+        raise ModelError.lacks_event(family=family.name, column=event, found=names, remedy=remedy)
+
+
 def _all_with(covariance: str, given: dict[Any, Family]) -> dict[Any, Family]:
     """The families with this covariance, where they have one.
 
@@ -183,28 +219,33 @@ def _all_with(covariance: str, given: dict[Any, Family]) -> dict[Any, Family]:
     return changed
 
 
-def _with_covariance(table: Table, n_components: int, covariance: str) -> Family:
+def _with_covariance(sample: Sample, n_components: int, covariance: str) -> Family:
     """One multivariate normal of all columns of numbers, and beside it what the other columns look like."""
     chosen = MultivariateNormal(structure=covariance)
-    numbers = measurements(table)
-    if all(cells.dtype.kind in "iuf" for cells in table.columns) or not numbers:
+    numbers = measurements(sample.table)
+    if all(cells.dtype.kind in "iuf" for cells in sample.table.columns) or not numbers:
         return chosen
-    return _assumed(table, n_components, {numbers if len(numbers) > 1 else numbers[0]: chosen})
+    given: dict[Any, Family] = {numbers if len(numbers) > 1 else numbers[0]: chosen}
+    return assumed(sample, [n_components], given)(n_components)
 
 
-def _assumed(table: Table, n_components: int, given: dict[Any, Family], assumed_of: str = "of the columns") -> Family:
-    """What the columns look like, said on stderr where it is more than one kind."""
-    family, assumptions = assume(table, n_components, given=given)
-    _say(f"Assumed {assumed_of} (--family COLUMN=FAMILY changes it):", assumptions)
-    return family
+def assumed(sample: Sample, numbers: Sequence[int], given: dict[Any, Family] | None = None) -> Callable[[int], Family]:
+    """What the columns look like, for each number of components, said on stderr."""
+    found: Assumed = assume(sample.table, given=given, are_chosen=sample.are_chosen, step=sample.step)
+    _say(f"Assumed of {sample.title} (--family COLUMN=FAMILY changes it):", found.assumptions(*numbers))
+    return found.family
 
 
 def _say(title: str, assumptions: list[Assumption]) -> None:
-    if assumptions:
-        console = Console(stderr=True, soft_wrap=True)
-        console.print(title, highlight=False)
-        for one in assumptions:
+    """What was assumed; of many columns of all that were left out, and of the first others."""
+    console = Console(stderr=True, soft_wrap=True)
+    console.print(title, highlight=False)
+    kept = [one for one in assumptions if one.family is not None]
+    for one in assumptions:
+        if one.family is None or one in kept[:SHOWN]:
             console.print(Text(f"  {one}"))
+    if len(kept) > SHOWN:
+        console.print(f"  ... and {len(kept) - SHOWN} more columns", highlight=False)
 
 
 def with_unknown_as_missing(model: Mixture, *, is_asked: bool) -> Mixture:

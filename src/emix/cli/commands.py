@@ -20,7 +20,15 @@ from rich.console import Console
 
 from emix import fitting, persistence
 from emix.cli import report
-from emix.cli.arguments import build_model, is_by_column, parse_start, with_unknown_as_missing, without_identifiers
+from emix.cli.arguments import (
+    Sample,
+    build_model,
+    is_by_column,
+    is_open,
+    parse_start,
+    with_unknown_as_missing,
+    without_identifiers,
+)
 from emix.cli.progress import Progress
 from emix.cli.reading import are_many, in_memory, rows_in_memory, tables
 from emix.cli.wording import for_command_line
@@ -32,7 +40,6 @@ from emix.data.scan_readers import scan
 from emix.data.table import Table
 from emix.described import html_of, markdown_of
 from emix.errors import ConvergenceWarning, DataError, FileError, FitError, ModelError
-from emix.families import Bernoulli, Categorical, Columns
 from emix.fitting.settings import whole_number
 from emix.fitting.worked import worked_iteration
 from emix.model import Mixture
@@ -88,28 +95,41 @@ class Request:
         """Whether the paths stand for files that are read as their rows stream by."""
         return are_many(self.paths)
 
-    def scanned_rows(self) -> tuple[Scan, list[str], dict[str, Any]]:
-        """Rows that stay in their files, the columns of the model, and the names of those of labels and weights."""
+    def scanned_rows(self, family: str | None) -> tuple[Scan, Sample, dict[str, Any]]:
+        """Rows that stay in their files, some of them, and the names of the columns of labels and weights."""
         rows = scan(self.paths)
         aside = [name for name in (self.labels, self.weights) if name is not None]
         names = [name for name in rows.names if name not in aside] if self.columns is None else self._chosen
-        rows = rows.select([*names, *(name for name in aside if name not in names)])
         if not names:
             raise DataError.no_columns_beside()
-        return rows, names, {"labels": self.labels, "sample_weight": self.weights}
+        sample = without_identifiers(self._sample(rows.select(names), family), family, self.covariance)
+        names = list(sample.table.names)
+        rows = rows.select([*names, *(name for name in aside if name not in names)])
+        return rows, sample, {"labels": self.labels, "sample_weight": self.weights}
+
+    def _sample(self, rows: Scan, family: str | None) -> Sample:
+        """Rows from all over the files where families are assumed; else the first, which cost no pass."""
+        are_chosen = self.columns is not None
+        if not is_open(family, self.covariance) and (first := rows.first()) is not None and first.n_rows:
+            return Sample(first, are_chosen=are_chosen)
+        table = rows.head(SAMPLE)
+        is_all = table.n_rows == rows.n_rows or (rows.n_rows is None and table.n_rows < SAMPLE)
+        title = "the columns" if is_all else f"a sample of {table.n_rows:,} rows"
+        return Sample(table, max(1, (rows.n_rows or 0) // SAMPLE), are_chosen, title)
 
     def scanned(self) -> tuple[Mixture, Scan, dict[str, Any]]:
         """The same as `read` for rows that stay in their files; families are assumed from a sample."""
-        rows, names, known = self.scanned_rows()
-        start = parse_start(self.start)
-        sample, assumed_of = Table((), ()), f"of a sample of {SAMPLE:,} rows"
-        if self.family is None or is_by_column(self.family):
-            sample = rows.select(names).head(SAMPLE)
-        own = (self.components, self.family, self.covariance, self.fix, start)
-        model = build_model(sample, *own, noise=self.noise, constraints=self.constraints, assumed_of=assumed_of)
-        model = replace(model, prior_rows=self.prior_rows) if self.prior_rows else model
-        start = None if isinstance(start, dict) else start
+        rows, sample, known = self.scanned_rows(self.family)
+        model, start = self._model(sample)
         return model, rows, {**known, "start": start}
+
+    def _model(self, sample: Sample) -> tuple[Mixture, Any]:
+        """The model, and how its fit starts where its parameters do not say."""
+        start = parse_start(self.start)
+        own = (self.components, self.family, self.covariance, self.fix, start)
+        model = build_model(sample, *own, noise=self.noise, constraints=self.constraints)
+        model = replace(model, prior_rows=self.prior_rows) if self.prior_rows else model
+        return model, None if isinstance(start, dict) else start
 
     @property
     def _chosen(self) -> list[str]:
@@ -120,7 +140,7 @@ class Request:
                 raise DataError.repeated_column(column=name)
         return names
 
-    def read_table(self) -> tuple[Table, dict[str, Any]]:
+    def read_table(self, family: str | None) -> tuple[Sample, dict[str, Any]]:
         """The columns of the model, and the arguments of `emix.fit` that come from other columns."""
         table = rows_in_memory(self.paths, "this command")
         aside = [name for name in (self.labels, self.weights) if name is not None]
@@ -134,20 +154,14 @@ class Request:
             if set(aside) >= set(table.names):
                 raise DataError.no_columns_beside()
             table = table.without(*aside)
-        if self.columns is None:
-            table = without_identifiers(table, self.family)
-        return table, known
+        sample = Sample(table, are_chosen=self.columns is not None)
+        return without_identifiers(sample, family, self.covariance), known
 
     def read(self) -> tuple[Mixture, Table, dict[str, Any]]:
         """The model, its columns, and the arguments of `emix.fit` that come from other columns."""
-        table, known = self.read_table()
-        start = parse_start(self.start)
-        how = (self.family, self.covariance, self.fix, start)
-        model = build_model(table, self.components, *how, noise=self.noise, constraints=self.constraints)
-        model = replace(model, prior_rows=self.prior_rows) if self.prior_rows else model
-        if isinstance(start, dict):
-            start = None
-        return model, table, {**known, "start": start}
+        sample, known = self.read_table(self.family)
+        model, start = self._model(sample)
+        return model, sample.table, {**known, "start": start}
 
 
 def fit(
@@ -204,7 +218,7 @@ def fit(
         more = {"intervals": None if found is None else intervals.intervals_document(found)} if with_intervals else {}
         print_json(result.to_dict() | more)
     else:
-        print_fit(result)
+        print_fit(result, is_weighted=request.weights is not None)
         if found is not None:
             Console().print()
             intervals.print_intervals(Console(), result.model, found)
@@ -217,14 +231,14 @@ def fit(
     return 0 if result.converged else 1
 
 
-def print_fit(result: FitResult) -> None:
+def print_fit(result: FitResult, *, is_weighted: bool) -> None:
     """The fitted model, as tables on stdout."""
     names = result.model.family.columns
     columns = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
-    text.print_result(Console(), result, f"{result.model}; {result.total_weight:g} rows of {columns}")
-    if isinstance(result.model.family, Columns | Categorical | Bernoulli):
-        Console().print()
-        profile.print_profile(Console(), result.model)
+    total = f"{result.total_weight:.10g}"
+    rows = f"rows of {columns}, of total weight {total}" if is_weighted else f"{total} rows of {columns}"
+    text.print_result(Console(), result, f"{result.model}; {rows}")
+    profile.print_profile(Console(), result.model)
 
 
 def intervals_of(result: FitResult, table: Table | Scan, arguments: dict[str, Any]) -> Uncertainty | None:
@@ -323,8 +337,9 @@ def score(model_path: Path, data: list[Path], *, weights: str | None, as_json: b
     if as_json:
         print_json(found)
     else:
+        what = "rows" if weights is None else "total weight"
         print(
-            f"log-likelihood  {total:.6f}\nper row         {total / total_weight:.6f}\nrows            {total_weight:g}"
+            f"log-likelihood  {total:.6f}\nper row         {total / total_weight:.6f}\n{what:14}  {total_weight:.10g}"
         )
     if impossible:
         say(f"{impossible} rows are impossible under every component: the log-likelihood is -inf.")

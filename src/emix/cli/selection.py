@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from rich.console import Console
 
 from emix import persistence
 from emix.cli import commands, report
-from emix.cli.arguments import family_of
+from emix.cli.arguments import Sample, assumed, family_of
 from emix.cli.choice import OUTSIDE, Choice
 from emix.cli.progress import Bar
 from emix.cli.reading import in_memory
@@ -60,21 +60,21 @@ def fit(
         raise ModelError.argument(name="--fix", requirement=requirement, found=request.fix)
     numbers, known = choice.numbers, dict[str, Any]()
     table: Table | Scan
+    named = ",".join(choice.families) or request.family
     if request.is_many:
-        table, names, known = request.scanned_rows()
+        table, sample, known = request.scanned_rows(named)
         if (with_intervals or report_to is not None) and not table.is_small:
             raise DataError.needs_memory("--report" if report_to is not None else "--intervals")
-        some = table.select(names).head(commands.SAMPLE)
         if with_intervals or report_to is not None:
             table, known = in_memory(table, known)
     else:
-        table, known = request.read_table()
-        some = table
+        sample, known = request.read_table(named)
+        table = sample.table
     with Bar() as bar:
         chosen = select(
             table,
             numbers,
-            families_of(some, max(numbers), choice, request),
+            families_of(sample, numbers, choice, request),
             criterion=choice.criterion or "bic",
             cross_validate=choice.cross_validate,
             **known,
@@ -101,7 +101,7 @@ def fit(
         print_selection(Console(), chosen)
         if is_chosen:
             Console().print()
-            commands.print_fit(chosen.result)
+            commands.print_fit(chosen.result, is_weighted=request.weights is not None)
         if found is not None:
             Console().print()
             intervals.print_intervals(Console(), chosen.result.model, found)
@@ -125,19 +125,22 @@ def in_options(chosen: Selection) -> Selection:
     return replace(chosen, candidates=candidates, warnings=[for_command_line(one) for one in chosen.warnings])
 
 
-def families_of(table: Table, most: int, choice: Choice, request: commands.Request) -> list[Family]:
-    """Every family in every covariance that it can have.
+def families_of(
+    sample: Sample, numbers: list[int], choice: Choice, request: commands.Request
+) -> list[Family] | Callable[[int], Family]:
+    """Every family in every covariance that it can have; without any what is assumed for each number of components.
 
     Raises
     ------
     ModelError
         A name is unknown, or no family has a covariance.
     """
+    most = max(numbers)
     if not choice.families and request.family is not None:  # families of columns
-        return [family_of(table, most, request.family, choice.covariance)]
+        return [family_of(sample, most, request.family, choice.covariance)]
     names: Sequence[str | None] = choice.families or (None,)
     if choice.covariance is None:
-        return [family_of(table, most, name, None) for name in names]
+        return [family_of(sample, most, name, None) for name in names] if choice.families else assumed(sample, numbers)
     asked = [one.strip() for one in re.split(OUTSIDE, choice.covariance)]
     for one in asked:
         if one and asked.count(one) > 1:
@@ -146,11 +149,11 @@ def families_of(table: Table, most: int, choice: Choice, request: commands.Reque
     for name in names:
         kind = "multivariate_normal" if name is None else parse(name).name
         if kind not in ("multivariate_normal", "student_t") and len(names) > 1:  # it has none; another of them has
-            found.append(family_of(table, most, name, None))
+            found.append(family_of(sample, most, name, None))
             continue
         for structure in asked:
-            every = _all_structures(kind, len(table.names)) if structure == "all" else [structure]
-            found += [family_of(table, most, name, one) for one in every]
+            every = _all_structures(kind, len(sample.table.names)) if structure == "all" else [structure]
+            found += [family_of(sample, most, name, one) for one in every]
     return found
 
 

@@ -31,7 +31,7 @@ PHRASES = {
     "Choose the columns": "Choose the columns (--columns)",
     "choose another family": "choose another family (--family COLUMN=FAMILY)",
     "the family 'categorical'": "the family 'categorical' (--family COLUMN=categorical)",
-    'Categorical(unknown="missing")': "the option --unknown-missing",
+    '(unknown="missing" of Categorical or LatentClassAnalysis)': "(the option --unknown-missing)",
     "Categorical(levels=[...]), or levels= of a stream": "--family \"COLUMN=categorical(levels=['a', 'b'])\"",
     "Mixture(family, n_components=2)": "--components 2",
     "variance_floor=0.001 of Normal, LogNormal or MultivariateNormal": '--family "normal(variance_floor=0.001)"',

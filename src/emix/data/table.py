@@ -260,7 +260,9 @@ def _from_series(series: nw.Series[Any]) -> Cells:
         return np.asarray(series.to_numpy())
     if dtype == nw.Boolean and not series.is_null().any():
         return np.asarray(series.to_numpy()).astype(bool)
-    if dtype in (nw.Boolean, nw.String, nw.Categorical, nw.Enum, nw.Object):
+    if dtype in (nw.Categorical, nw.Enum):  # categories, also where their names are numbers
+        return np.array([None if _is_missing(value) else value for value in series.to_list()], dtype=object)
+    if dtype in (nw.Boolean, nw.String, nw.Object):
         return _cells(np.array(series.to_list() or [], dtype=object), series.name)
     if dtype.is_temporal():
         return _dates(series.to_list())

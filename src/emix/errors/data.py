@@ -67,6 +67,22 @@ class DataError(EmixError, ValueError):
         )
 
     @classmethod
+    def kind_changes(
+        cls, *, column: str, kinds: tuple[str, str], found: tuple[object, object], where: tuple[str, str]
+    ) -> Self:
+        return cls(
+            f"a column holds numbers or text throughout.\n"
+            f"  Column '{column}' changes from {kinds[0]} to {kinds[1]}: {str(found[0])!r} in {where[0]}, "
+            f"{str(found[1])!r} in {where[1]}.\n"
+            f"  Correct the rows from there on, leave the column out, or use the family 'categorical'."
+        )
+
+    @classmethod
+    def no_telling_columns(cls, left_out: Sequence[str]) -> Self:
+        lines = "".join(f"\n    {one}" for one in left_out[:24])
+        return cls(f"at least one column that tells rows apart is required.\n  Found:{lines}\n  Choose the columns.")
+
+    @classmethod
     def not_plain_numbers(cls, *, column: str, kind: str) -> Self:
         return cls(
             f"Complex data not supported, nor dates or other objects: numbers, text or true/false are required.\n"
@@ -146,9 +162,9 @@ class DataError(EmixError, ValueError):
     def unknown_level(cls, *, found: object, where: str, column: str, levels: Sequence[object]) -> Self:
         return cls(
             f"column '{column}' may only hold the levels that the model knows: {listed(levels)}.\n"
-            f"  Found {found!r} in {where}.\n  Make the cell missing, let it count as missing with "
-            f'Categorical(unknown="missing"), fit the model again with such rows, or name all levels beforehand '
-            f"(Categorical(levels=[...]), or levels= of a stream)."
+            f"  Found {found!r} in {where}.\n  Make the cell missing, let it count as missing "
+            f'(unknown="missing" of Categorical or LatentClassAnalysis), fit the model again with such rows, or name '
+            f"all levels beforehand (Categorical(levels=[...]), or levels= of a stream)."
         )
 
     @classmethod

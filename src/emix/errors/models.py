@@ -36,6 +36,13 @@ class ModelError(EmixError, ValueError):
         return cls(f"unknown family {found!r}.\n  The families are: {listed(available, 40)}.\n  Correct the name.")
 
     @classmethod
+    def lacks_event(cls, *, family: str, column: str, found: Sequence[str], remedy: str) -> Self:
+        return cls(
+            f"the family {family!r} has a column of events beside its durations, here {column!r}.\n"
+            f"  Found it for {listed(found)} alone.\n  Give it to both: {remedy}"
+        )
+
+    @classmethod
     def family_text(cls, *, found: str, detail: str) -> Self:
         return cls(f"a family is written like 'poisson' or 'binomial(n_trials=10)'.\n  Found {found!r}: {detail}.")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Self
 
@@ -54,10 +55,10 @@ class MixtureEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Densit
         return replace(table, library=self._library)
 
     def _checked(self, X: Any, family: Family, *, reset: bool) -> Table:
-        """Check X as scikit-learn does and note its features; text columns are allowed for categorical families."""
-        if family.support.is_categorical:
+        """Check X as scikit-learn does, which knows no text, and note its features."""
+        table = read_table(X) if family.support.is_categorical else _with_text(X)
+        if table is not None:
             _check_feature_names(self, X, reset=reset)
-            table = read_table(X)
             _check_n_features(self, np.empty((1, len(table.names))), reset=reset)
             return table
         if issparse(X) and takes_sparse(family):
@@ -189,3 +190,22 @@ class MixtureEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Densit
         """Draw rows and their components; seeded by the estimator's `random_state` unless one is given."""
         seed = self.random_state if random_state is None else random_state
         return sample(self._model, n_samples, random_state=seed)
+
+
+def _with_text(X: Any) -> Table | None:
+    """X as a table where it is a dict of columns, or some of its cells are text; else None."""
+    if isinstance(X, Mapping) and not issparse(X):  # one kind of sparse matrix is a dict
+        return read_table(X)
+    if hasattr(X, "columns"):
+        table = read_table(X)
+        return table if any(cells.dtype == object for cells in table.columns) else None
+    if not isinstance(X, np.ndarray | list | tuple):
+        return None
+    try:
+        array = np.asarray(X)
+    except ValueError:  # rows of different lengths, of which scikit-learn says so
+        return None
+    if array.dtype.kind in "US" and array.ndim == 2:
+        return read_table(np.asarray(X, dtype=object))  # numbers beside the text stay numbers
+    has_text = array.dtype.kind in "US" or (array.dtype == object and any(isinstance(one, str) for one in array.flat))
+    return read_table(X) if has_text else None

@@ -48,6 +48,8 @@ class LatentClassAnalysis(MixtureEstimator):
         K.
     start, n_init, tol, max_iter, random_state, n_jobs, accelerate
         As in `emix.fit`.
+    unknown : {'error', 'missing'}, default='error'
+        What an answer is, after the fit, that the fit did not see.
     step_exponent : float, default=0.6
         Of `partial_fit`, as in `emix.OnlineEM`.
 
@@ -88,7 +90,8 @@ class LatentClassAnalysis(MixtureEstimator):
     Raises
     ------
     DataError
-        An item without any answer, fewer distinct rows than classes, or, after the fit, an answer that is new.
+        An item without any answer, fewer distinct rows than classes, or, after the fit, an answer that is new, unless
+        `unknown` is 'missing'.
 
     References
     ----------
@@ -114,6 +117,7 @@ class LatentClassAnalysis(MixtureEstimator):
         n_jobs: int | None = None,
         accelerate: bool | str = True,
         step_exponent: float = 0.6,
+        unknown: str = "error",
     ) -> None:
         self.n_classes = n_classes
         self.start = start
@@ -124,6 +128,7 @@ class LatentClassAnalysis(MixtureEstimator):
         self.n_jobs = n_jobs
         self.accelerate = accelerate
         self.step_exponent = step_exponent
+        self.unknown = unknown
 
     def fit(self, X: Any, y: Any = None, *, labels: Any = None, sample_weight: Any = None) -> Self:
         """Fit to the rows of X.
@@ -144,7 +149,7 @@ class LatentClassAnalysis(MixtureEstimator):
         table = self._read(X, Categorical(), reset=True)
         weight = read_weights(sample_weight, n_rows=table.n_rows, table=table)
         result = self._run(
-            Mixture(Categorical(), n_classes),
+            Mixture(Categorical(unknown=self.unknown), n_classes),
             table,
             labels=labels,
             sample_weight=weight,
@@ -204,7 +209,9 @@ class LatentClassAnalysis(MixtureEstimator):
             "n_jobs": self.n_jobs,
             "random_state": self.random_state,
         }
-        self._learn(Mixture(Categorical(), n_classes), table, options, labels=labels, sample_weight=weight)
+        self._learn(
+            Mixture(Categorical(unknown=self.unknown), n_classes), table, options, labels=labels, sample_weight=weight
+        )
         self._name_parameters(self._model)
         return self
 
@@ -244,7 +251,7 @@ class LatentClassAnalysis(MixtureEstimator):
         Parameters
         ----------
         X : array-like or data frame of shape (n_samples, n_items)
-            With answers that the fit has seen; missing ones as in `fit`.
+            With answers that the fit has seen, or others where `unknown` is 'missing'; missing ones as in `fit`.
         as_frame : bool, default=False
             As a data frame of the library of X (with its index in pandas), one column per class.
 

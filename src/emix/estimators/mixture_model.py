@@ -9,9 +9,9 @@ from typing import Any, Self
 import numpy as np
 
 from emix.block import Array
-from emix.data.auto import Assumption, assume, auto_family
+from emix.data.auto import Assumption, assume
 from emix.data.knowledge import read_weights
-from emix.data.table import Table, read_table
+from emix.data.table import Table
 from emix.errors import ModelError
 from emix.estimators.base import MixtureEstimator
 from emix.families import Columns, Family, MultivariateNormal, parse
@@ -30,9 +30,10 @@ class MixtureModel(MixtureEstimator):
     n_components : int, default=1
         K.
     family : Family, str, or mapping of columns to families, default='auto'
-        Such as `Poisson()`, `'binomial(n_trials=10)'` or `{"age": Normal(), "city": "categorical"}`. 'auto': one
-        numeric column is Normal, several are one MultivariateNormal, true/false columns are Bernoulli, text columns
-        Categorical; a table of several kinds has a family for each column.
+        Such as `Poisson()`, `'binomial(n_trials=10)'` or `{"age": Normal(), "city": "categorical"}`. 'auto': columns of
+        true and false or of 0 and 1 are Bernoulli, text and two other numbers Categorical, small whole numbers Poisson
+        or NegativeBinomial, positive skewed numbers LogNormal or Gamma, all others Normal; several columns of nothing
+        but normal numbers are one MultivariateNormal. Identifiers and columns of a single value or none are left out.
     start, stop, tol, max_iter, n_init, n_jobs, random_state, accelerate, algorithm, n_blocks
         As in `emix.fit`.
     constraints : sequence of str, default=()
@@ -47,7 +48,7 @@ class MixtureModel(MixtureEstimator):
     family_ : Family
         With its fitted parameters, such as `family_.rate`.
     assumptions_ : list of Assumption
-        With 'auto' and columns of several kinds: what was assumed of each, and why; also logged.
+        With 'auto': what was assumed of each column, or of those that share a family, and why; also logged.
     log_likelihood_ : float
         Total, weighted, in nats, of the fitted parameters.
     history_ : list of Record
@@ -116,7 +117,7 @@ class MixtureModel(MixtureEstimator):
 
         Parameters
         ----------
-        X : array-like or data frame of shape (n_samples, n_features)
+        X : array-like, data frame or dict of columns, of shape (n_samples, n_features)
             NaN is missing, where the family takes it.
         y : ignored
             Knowledge about components is `labels`.
@@ -183,18 +184,20 @@ class MixtureModel(MixtureEstimator):
         """X and the weights, checked."""
         if isinstance(self.n_components, bool) or not isinstance(self.n_components, int | np.integer):
             raise ModelError.n_components(self.n_components)
-        table = self._read(X, self._provisional_family(X) if reset else self._model.family, reset=reset)
+        family = (self._chosen() or MultivariateNormal()) if reset else self._model.family  # a first guess of numbers
+        table = self._read(X, family, reset=reset)
         return table, read_weights(sample_weight, n_rows=table.n_rows, table=table)
 
     def _specified(self, table: Table, weight: Array | None) -> Mixture:
         """The mixture to be fitted, with the family that was asked for or that the columns look like."""
-        family = self._chosen()
+        family, K = self._chosen(), int(self.n_components)
         self.assumptions_: list[Assumption] = []
         if family is None:
-            family, self.assumptions_ = assume(table, int(self.n_components), weight)
+            assumed = assume(table, weight)
+            family, self.assumptions_ = assumed.family(K), assumed.assumptions(K)
             for one in self.assumptions_:
                 logger.info("assumed %s", one)
-        return Mixture(family, int(self.n_components), constraints=self.constraints)
+        return Mixture(family, K, constraints=self.constraints)
 
     def _describe(self) -> None:
         """Parameters by their names."""
@@ -209,15 +212,6 @@ class MixtureModel(MixtureEstimator):
         if isinstance(self.family, Mapping):
             return Columns(self.family)
         return None if self.family == "auto" else parse(self.family)
-
-    def _provisional_family(self, X: Any) -> Family:
-        """What X should be checked for, before it is read."""
-        chosen = self._chosen()
-        if chosen is not None:
-            return chosen
-        if hasattr(X, "columns"):
-            return auto_family(read_table(X), 1)
-        return MultivariateNormal()
 
     def __sklearn_tags__(self) -> Any:
         """NaN is allowed where the chosen family takes it."""

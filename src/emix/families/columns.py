@@ -419,6 +419,12 @@ def _parts(families: Any) -> Iterator[Part]:
         chosen = parse(family) if isinstance(family, str) else family
         if not isinstance(chosen, Family) or isinstance(chosen, Columns):
             raise ModelError.argument(name=f"the family of {key!r}", requirement="a Family", found=family)
+        support = chosen.support
+        if support.event_column is not None and support.event_column not in names:
+            remedy = f"{{{(*names, support.event_column)!r}: {chosen!r}}}"
+            raise ModelError.lacks_event(family=chosen.name, column=support.event_column, found=names, remedy=remedy)
+        if len(names) > 1:  # what a family reads beside its own may be named, and is no column of its own
+            names = tuple(name for name in names if name != support.bound_column)
         yield Part(names, chosen)
 
 

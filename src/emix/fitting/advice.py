@@ -10,6 +10,7 @@ import numpy as np
 from emix.block import Array
 from emix.centred import CentredMixture
 from emix.data.protocol import RowSource
+from emix.data.source import parts_of
 from emix.em.driver import EMResult
 from emix.families import Bernoulli, Categorical, Columns, Family
 from emix.kernels.reference import responsibilities
@@ -49,12 +50,30 @@ def advice(run: EMResult, starts: list[StartRecord], source: RowSource) -> list[
             f"{n_failed} of {len(starts)} starts ended in a degenerate component and were left out. {first} {REMEDIES}"
         )
     if source.n_unobserved:
-        found.append(f"{source.n_unobserved:,} rows have no observed cell and count for nothing.")
+        found.append(_unobserved(source.n_unobserved, model.family))
     if not run.is_monotone:
         found.append(
             "a constant is added to each variance (reg_covar): whether the log-likelihood falls was not checked."
         )
     return found
+
+
+def _unobserved(n: int, family: Family) -> str:
+    """That rows count for nothing, and why: all of their cells are missing, or some of columns that go together."""
+    rows, have, lack, count = (
+        ("1 row", "has", "lacks", "counts") if n == 1 else (f"{n:,} rows", "have", "lack", "count")
+    )
+    parts = [] if family.binding is None else parts_of(family, family.binding.schema)
+    joint = [family.columns[group] for one, group in parts if one.support.missing_is_joint]
+    groups = [[f"'{name}'" for name in group] for group in joint if len(group) > 1]
+    if not groups:
+        return f"{rows} {have} no observed cell and {count} for nothing."
+    if len(parts) == 1:
+        return f"{rows} {lack} a value of {' or '.join(groups[0])}, which count only together, and {count} for nothing."
+    some = ", or ".join(" and ".join(group) for group in groups)
+    return (
+        f"{rows} {have} no observed cell but perhaps one of {some}, which count only together, and {count} for nothing."
+    )
 
 
 def _unidentified(model: Mixture, source: RowSource) -> list[str]:

@@ -84,9 +84,9 @@ def select(
         As in `fit`; read and checked once for all candidates.
     n_components : int or iterable of int, default=range(1, 10)
         Numbers of components, each once.
-    family : Family, str, or list of these, optional
-        Such as `"poisson"`, `MultivariateNormal(structure="VEV")`, or `MultivariateNormal.all_structures()`. Default:
-        from the columns, for the largest number of components.
+    family : Family, str, or list of these, or function, optional
+        Such as `"poisson"`, `MultivariateNormal(structure="VEV")`, or `MultivariateNormal.all_structures()`; a function
+        gives the family for each number of components. Default: from the columns, as in `MixtureModel`.
     criterion : {'bic', 'aic', 'aicc', 'sabic', 'icl', 'cross_validated'}, default='bic'
         By which to choose. Of the first five the smallest value is the best (mclust's BIC and ICL have the other sign),
         of the cross-validated log-likelihood, which needs `cross_validate`, the largest.
@@ -190,14 +190,16 @@ def _models(
     numbers = [n_components] if isinstance(n_components, int | np.integer) else list(n_components)
     numbers = [whole_number("n_components", number, least=1) for number in numbers]
     _check_once("n_components", numbers)
-    families = _families(table, family, max(numbers), weight)
+    if family is None:
+        family = assume(table, weight).family
+    if callable(family):
+        return [Mixture(family(number), number, **options) for number in numbers]
+    families = _families(family)
     _check_once("family", [str(one) for one in families])
     return [Mixture(one, number, **options) for one in families for number in numbers]
 
 
-def _families(table: Table, family: Any, most: int, weight: Array | None) -> list[Family]:
-    if family is None:
-        return [assume(table, most, weight)[0]]
+def _families(family: Any) -> list[Family]:
     given = [family] if isinstance(family, Family | str) else list(family)
     for one in given:
         if not isinstance(one, Family | str):

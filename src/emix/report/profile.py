@@ -43,8 +43,9 @@ def _in_words(one: ColumnProfile) -> Profile:
 def print_profile(console: Console, model: Mixture, limit: int = 30) -> None:
     """The profile as a table."""
     found = profiles(model)
-    if len(found) < 2:
+    if len(found) < 2 or len(found[0].components) < 2:
         return
+    console.print()
     table = Table(box=None, pad_edge=False, padding=(0, 2))
     for title in ("column", "apart", "whole"):
         table.add_column(title, justify="left" if title == "column" else "right", no_wrap=True)

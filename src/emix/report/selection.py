@@ -43,18 +43,17 @@ def print_selection(console: Console, selection: Selection) -> None:
     _print_failures(console, candidates, names)
     console.print()
     if ranked:
-        console.print(Text.assemble(("Chosen: ", "bold"), _reason(selection, names)))
+        console.print(Text.assemble(("Chosen: ", "bold"), _in_short(selection.reason, names)))
     for warning in selection.warnings:
-        console.print(Text.assemble(("Warning: ", "bold yellow"), warning))
+        console.print(Text.assemble(("Warning: ", "bold yellow"), _in_short(warning, names)))
 
 
-def _reason(selection: Selection, names: dict[str, str]) -> str:
-    """The reason, with the short names."""
-    reason = selection.reason
+def _in_short(text: str, names: dict[str, str]) -> str:
+    """Text about candidates, with the short names."""
     for family in sorted(names, key=len, reverse=True):  # the longest first: one name may begin another
         for after in " ,":
-            reason = reason.replace(f" x {family}{after}", f" x {names[family]}{after}")
-    return reason
+            text = text.replace(f" x {family}{after}", f" x {names[family]}{after}")
+    return text
 
 
 def _label(one: Candidate, names: dict[str, str]) -> str:
