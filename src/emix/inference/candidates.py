@@ -263,18 +263,24 @@ def title_of(criterion: str) -> str:
     return {"cross_validated": "cross-validated log-likelihood", "aicc": "AICc"}.get(criterion, criterion.upper())
 
 
+def is_of_columns(name: str) -> bool:
+    """Whether a family's name is that of several side by side."""
+    return name.startswith("columns(")
+
+
 def short_names(families: Iterable[str]) -> dict[str, str]:
-    """Each family's name for people, by its own: its structure alone where the families differ in nothing else, and
-    `columns` alone where no other family has several.
+    """Each family's name for people, by its own: its structure alone where the families differ in nothing else.
+
+    Families of columns, which are long, are `columns` where they are the only ones.
     """
     names = list(dict.fromkeys(families))
+    is_only = sum(map(is_of_columns, names)) == 1
     found = [re.fullmatch(r"(\w+)(?:\(structure='([^']+)'\))?", name) for name in names]
     is_structure_alone = len(names) > 1 and all(found) and len({one[1] for one in found if one is not None}) == 1
 
     def short(name: str, one: re.Match[str] | None) -> str:
         if one is None:
-            is_only = name.startswith("columns(") and sum(other.startswith("columns(") for other in names) == 1
-            return "columns" if is_only else name
+            return "columns" if is_only and is_of_columns(name) else name
         return one[2] or "full" if is_structure_alone else " ".join(part for part in one.groups() if part)
 
     return {name: short(name, one) for name, one in zip(names, found, strict=True)}
