@@ -292,3 +292,35 @@ def test_wald_of_several_restrictions(sure: Uncertainty):
 def test_hypotheses_that_say_nothing_are_refused(sure, hypothesis, message):
     with pytest.raises(ModelError, match=message):
         emix.wald_test(sure, hypothesis)
+
+
+# -- at a boundary ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_lies_at_a_boundary_has_no_interval(kind):
+    """As in `standard_errors`: replicates of a probability of 0 tell nothing of it."""
+    x = np.c_[[1] * 30 + [0] * 30, [1] * 30 + [0] * 28 + [1] * 2, [1] * 25 + [0] * 35, [1] * 29 + [0] * 31]
+    result = emix.fit(Mixture(emix.Bernoulli(), 2), x, random_state=0)
+    found = emix.bootstrap(result, x, kind=kind, n_replicates=20, random_state=0)
+    assert [one.note for one in found.estimates] == [one.note for one in emix.standard_errors(result, x).estimates]
+    assert sum(one.note == "at the boundary" for one in found.estimates) == 5
+    for one in found.estimates:
+        if one.note:
+            assert one.standard_error is one.lower is one.upper is None
+            assert str(one).endswith("(at the boundary)")
+        else:
+            assert one.lower <= one.value <= one.upper
+    assert str(found).count("at the boundary") == 5
+
+
+def test_a_floor_and_a_rate_of_zero_are_boundaries_too(faithful):
+    x = faithful[0]
+    result = emix.fit(Mixture(MultivariateNormal(variance_floor=0.5), 2), x, random_state=0)
+    found = emix.bootstrap(result, x, n_replicates=3, random_state=0)
+    assert {one.note for one in found.of("covariance")} == {"at the boundary"}
+    assert all(one.standard_error for one in found.of("mean"))
+    counts = np.c_[[0] * 20 + [9] * 20, [9, 11] * 20]
+    result = emix.fit(Mixture(Poisson(), 2), counts, random_state=0)
+    found = emix.bootstrap(result, counts, n_replicates=3, random_state=0)
+    assert sorted(one.note for one in found.of("rate")) == ["", "", "", "at the boundary"]

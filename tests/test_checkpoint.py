@@ -3,8 +3,13 @@
 import errno
 import json
 import warnings
+from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import emix
@@ -12,6 +17,7 @@ from benchmarks import kills
 from emix import state
 from emix.em import checkpoint as checkpoints
 from emix.em.acceleration import Daarem
+from emix.em.stopping import Rule
 
 MODEL = emix.Mixture(emix.MultivariateNormal(), 2)
 
@@ -19,6 +25,7 @@ MODEL = emix.Mixture(emix.MultivariateNormal(), 2)
 @pytest.fixture(autouse=True)
 def often(monkeypatch):
     monkeypatch.setattr(checkpoints, "EVERY", 0.0)
+    monkeypatch.setattr("emix.persistence.os.fsync", lambda handle: None)  # at each pass it takes longer than the fit
 
 
 def data():
@@ -113,7 +120,7 @@ def test_the_checkpoint_of_another_fit_is_refused_and_left(tmp_path, change, wha
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("damage", ["cut", "bit", "text", "format", "version", "not utf-8"])
+@pytest.mark.parametrize("damage", ["cut", "empty", "bit", "text", "format", "version", "not utf-8"])
 def test_a_damaged_checkpoint_is_refused_and_left(tmp_path, damage):
     path = tmp_path / "fit.ckpt"
     fit(path)
@@ -121,6 +128,7 @@ def test_a_damaged_checkpoint_is_refused_and_left(tmp_path, damage):
     head = json.loads(data_.split(b"\n")[0])
     damaged = {
         "cut": data_[: len(data_) // 2],
+        "empty": b"",
         "bit": data_.replace(b'"seed": 0', b'"seed": 1'),
         "text": b"Dear reader\n",
         "format": json.dumps({**head, "format": "other"}).encode() + b"\n{}",
@@ -144,6 +152,22 @@ def test_a_full_disk_costs_the_checkpoint_and_not_the_fit(tmp_path, monkeypatch)
     assert len(told) == 1
     assert bits(result) == bits(fit(None))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_process_left_half_written_is_removed(tmp_path, monkeypatch):
+    path = tmp_path / "fit[1].ckpt"
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("emix.persistence.os.replace", killed)
+        patched.setattr("emix.persistence.os.unlink", lambda name: None)  # a killed process tidies nothing up
+        with pytest.raises(KeyboardInterrupt):
+            fit(path)
+    assert len(list(tmp_path.iterdir())) > 0
+    fit(path)
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_path_that_cannot_be_written_is_refused_before_the_fit(tmp_path):
@@ -206,3 +230,140 @@ def test_state_keeps_every_bit():
 def test_a_state_that_is_none_is_refused(document):
     with pytest.raises(ValueError, match=r"state|bored|buffer"), warnings.catch_warnings():
         state.decode(document)
+
+
+# -- what tells one fit from another -----------------------------------------------------------------------------------
+
+
+def labelled(path):
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(20_000, 2)) + 2.0 * (rng.random(20_000) < 0.5)[:, None]
+    known = np.where(rng.random(20_000) < 0.1, (x[:, 0] > 1).astype(int), -1)
+    columns = {"x0": x[:, 0], "x1": x[:, 1], "known": known, "other": known[::-1], "heavy": 1.0 + (x[:, 0] > 0)}
+    pq.write_table(pa.table(columns), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("other", "what"),
+    [
+        ({"labels": "other"}, "labels = known; now it is other"),
+        ({}, "labels = known; now it is None"),
+        ({"labels": "known", "sample_weight": "heavy"}, "sample_weight = None; now it is heavy"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["scan", "dask"])
+def test_a_stream_is_told_by_its_columns_of_labels_and_weights(tmp_path, kind, other, what):
+    file = labelled(tmp_path / "rows.parquet")
+
+    def rows(*aside):
+        if kind == "dask":
+            frame = pd.read_parquet(file, columns=["x0", "x1", *aside])
+            return pytest.importorskip("dask.dataframe").from_pandas(frame, npartitions=2)
+        return emix.scan(file, memory_limit=0).select(["x0", "x1", *aside])
+
+    how = {"model": emix.Mixture(emix.Normal(), 2), "n_init": 1, "max_iter": 2, "stop": "iterations"}
+    fit(tmp_path / "fit.ckpt", rows=rows("known"), labels="known", **how)
+    with pytest.raises(emix.FileError, match=what):
+        fit(tmp_path / "fit.ckpt", rows=rows(*other.values()), **other, **how)
+
+
+@pytest.mark.parametrize("kind", ["reader", "dask"])
+def test_a_stream_is_told_by_what_its_labels_are(tmp_path, kind):
+    frame = pd.read_parquet(labelled(tmp_path / "rows.parquet"))[["x0", "x1", "known", "other"]]
+
+    def rows(column):
+        own = frame[["x0", "x1"]].assign(known=frame[column])
+        if kind == "dask":
+            return pytest.importorskip("dask.dataframe").from_pandas(own, npartitions=2)
+        return emix.scan(pa.Table.from_pandas(own), memory_limit=0)
+
+    how = {"model": emix.Mixture(emix.Normal(), 2), "n_init": 1, "max_iter": 2, "stop": "iterations", "labels": "known"}
+    fit(tmp_path / "fit.ckpt", rows=rows("known"), **how)
+    with pytest.raises(emix.FileError, match="for data = "):
+        fit(tmp_path / "fit.ckpt", rows=rows("other"), **how)
+
+
+START = np.arange(600) % 2
+
+
+class Bored:
+    """A stopping rule of the user's own."""
+
+    at_limit = emix.StopReason.MAX_ITER
+
+    def __init__(self, after):
+        self.after = after
+
+    def __call__(self, history):
+        return emix.StopReason.ITERATIONS if len(history) > self.after else None
+
+    def wants_plain(self, history):
+        return False
+
+
+@dataclass(frozen=True)
+class Weary(Rule):
+    """Another one."""
+
+    after: int
+
+    def __call__(self, history):
+        return emix.StopReason.ITERATIONS if len(history) > self.after else None
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "what"),
+    [
+        ({"start": pd.Series(START)}, {"start": pd.Series(1 - START)}, "start"),
+        ({"start": pl.Series(START)}, {"start": pl.Series(1 - START)}, "start"),
+        ({"start": START.astype(str).astype(object)}, {"start": (1 - START).astype(str).astype(object)}, "start"),
+        ({"random_state": np.int64(0)}, {"random_state": np.int64(1)}, "random_state = 0; now it is 1"),
+        ({"random_state": np.random.default_rng(0)}, {"random_state": np.random.default_rng(1)}, "random_state = "),
+        ({"tol": 1.0}, {"tol": 1e-3}, r"stop = Aitken\(tol=1.0\); now it is Aitken\(tol=0.001\)"),
+        ({"stop": Bored(2)}, {"stop": Bored(3)}, "stop"),
+        ({"stop": Weary(2)}, {"stop": Weary(3)}, "stop"),
+    ],
+)
+def test_arguments_are_told_apart_whatever_their_kind(tmp_path, first, second, what):
+    path = tmp_path / "fit.ckpt"
+    fit(path, **{"tol": 1.0, **first})
+    with pytest.raises(emix.FileError, match=what):
+        fit(path, **{"tol": 1.0, **second})
+
+
+def test_a_series_and_a_generator_go_on_as_well(tmp_path):
+    path = tmp_path / "fit.ckpt"
+    first = fit(path, start=pd.Series(START), random_state=np.random.default_rng(0), tol=1.0)
+    again = fit(path, start=pd.Series(START), random_state=np.random.default_rng(0), tol=1.0, stop_at=0)
+    assert bits(again) == bits(first)
+
+
+@pytest.mark.parametrize("rule", [Bored, Weary])
+def test_a_rule_of_the_users_own_goes_on_as_well(tmp_path, rule):
+    first = fit(tmp_path / "fit.ckpt", stop=rule(3))
+    assert bits(fit(tmp_path / "fit.ckpt", stop=rule(3), stop_at=0)) == bits(first)
+
+
+def test_an_argument_that_cannot_be_told_from_others_is_refused(tmp_path):
+    rule = Bored(2)
+    rule.helper = object()
+    with pytest.raises(emix.ModelError, match="stop needs what a checkpoint can hold"):
+        fit(tmp_path / "fit.ckpt", stop=rule)
+
+
+def test_two_cells_that_changed_places_are_other_data(tmp_path):
+    rows = data()
+    fit(tmp_path / "fit.ckpt", rows=rows)
+    rows[[3, 4], 0] = rows[[4, 3], 0]
+    with pytest.raises(emix.FileError, match="for data = "):
+        fit(tmp_path / "fit.ckpt", rows=rows)
+
+
+def test_the_finished_checkpoint_of_a_users_own_model_returns_its_result(tmp_path):
+    model, rows = kills.problem("own model")
+    how = {"model": model, "rows": rows, "stop": "iterations", "max_iter": 5}
+    first = fit(tmp_path / "fit.ckpt", **how)
+    again = fit(tmp_path / "fit.ckpt", stop_at=0, **how)
+    assert again.log_likelihood == first.log_likelihood
+    assert again.n_iter == first.n_iter

@@ -357,3 +357,54 @@ def test_families_of_single_columns_add_up(run, file):
     refused = run("fit", only, "--weights", "a")
     assert refused.exit_code == 2
     assert "at least one column" in refused.stderr
+
+
+# -- many files --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def halves(tmp_path):
+    """The rows of a file in two."""
+    (tmp_path / "rows").mkdir()
+    head, *lines = Path(FAITHFUL).read_text().splitlines()
+    paths = []
+    for name, own in (("1.csv", lines[:100]), ("2.csv", lines[100:])):
+        paths.append(tmp_path / "rows" / name)
+        paths[-1].write_text("\n".join([head, *own]) + "\n")
+    return paths
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["intervals", "MODEL", "DATA"],
+        ["impute", "MODEL", "DATA"],
+        ["predict", "MODEL", "DATA"],
+        ["score", "MODEL", "DATA"],
+        ["explain", "DATA", "--start", "MODEL"],
+    ],
+)
+def test_every_command_takes_the_rows_of_a_file_in_many(run, model, halves, command):
+    def said(*paths):
+        put = {"MODEL": [model], "DATA": paths}
+        out = run(*[one for word in command for one in put.get(word, [word])])
+        assert out.exit_code == 0, out.stderr
+        return out.stdout
+
+    whole = said(FAITHFUL)
+    assert said(*halves) == whole
+    assert said(halves[0].parent) == whole
+    assert said(halves[0].parent / "*.csv") == whole
+
+
+def test_pictures_and_reports_take_the_rows_of_many_files(run, model, halves, tmp_path):
+    assert run("plot", model, *halves, "--kind", "pairs", "--out", tmp_path / "picture.png").exit_code == 0
+    assert run("report", model, halves[0].parent, "--out", tmp_path / "report.html").exit_code == 0
+
+
+def test_files_too_large_to_hold_are_refused_in_the_words_of_the_command_line(run, model, halves, monkeypatch):
+    monkeypatch.setattr("emix.data.scan.Scan.is_small", False)
+    out = run("intervals", model, *halves)
+    assert out.exit_code == 2
+    assert "emix intervals needs all rows in memory.\n  Found files of more than 64 MiB, or --dask." in out.stderr
+    assert "emix.scan" not in out.stderr

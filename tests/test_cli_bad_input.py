@@ -245,3 +245,33 @@ def test_commas_that_may_stand_between_thousands_are_not_taken_for_decimal_ones(
 def test_a_family_that_is_none_is_no_column(run, file):
     out = run("fit", file("a.csv", "a\n1\n2\n3\n"), "--family", "gaussian(x=1)")
     assert "unknown family 'gaussian'" in out.stderr
+
+
+def test_no_file_of_a_command_replaces_another(run, file, tmp_path):
+    table = file("t.csv", "a\n1\n2\n4\n9\n")
+    before = Path(table).read_bytes()
+    (tmp_path / "link.csv").symlink_to(table)
+    same = tmp_path / "same"
+    cases = [
+        (["--report", same, "--out", same], "--out and --report are both"),
+        (["--checkpoint", same, "--out", f"{tmp_path}/./same"], "--out and --checkpoint are both"),
+        (["--out", table], "--out and what is read"),
+        (["--report", tmp_path / "link.csv"], "--report and what is read"),
+    ]
+    for options, text in cases:
+        out = run("fit", table, *options)
+        assert out.exit_code == 2
+        assert out.stdout == ""
+        assert text in " ".join(out.stderr.split())
+    out = run("fit", str(tmp_path / "*.csv"), "--out", table)
+    assert "--out and what is read" in " ".join(out.stderr.split())
+    assert Path(table).read_bytes() == before
+    assert not same.exists()
+    model = tmp_path / "m.json"
+    assert run("fit", table, "--out", model, "--family", "normal", "-k", 1).exit_code == 0
+    saved = model.read_bytes()
+    for arguments in (("predict", model, table), ("report", model, table), ("sample", model), ("impute", model, table)):
+        assert run(*arguments, "--out", model).exit_code == 2
+    assert model.read_bytes() == saved
+    out = run("fit", table, "--out", "/dev/null", "--report", "/dev/null", "--family", "normal", "-k", 1)
+    assert out.exit_code == 0

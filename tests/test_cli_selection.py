@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 import emix
 from emix.cli import selection as cli_selection
+from emix.report.selection import print_selection
 
 FAITHFUL = Path(__file__).parents[1] / "examples" / "old_faithful.csv"
 COUNTS = "visits\n" + "\n".join(["0", "1", "0", "1", "2", "1", "9", "11", "10", "12", "8", "10"]) + "\n"
@@ -117,16 +121,81 @@ def test_nothing_to_choose_from_is_said_beneath_the_table(run, file):
         (["-k", "1:x"], "--components needs whole numbers >= 1, such as 3, 2,3,5 or 1:9"),
         (["-k", "5:2"], "Found '5:2'"),
         (["-k", "0:2"], "--components needs a whole number >= 1. Found 0."),
-        (["-k", "2,2"], "each candidate once. Found '2 more than once'"),
+        (["-k", "2,2"], "--components needs each candidate once. Found 2 more than once."),
         (["-k", "1:2", "--covariance", "VVV,XXX"], "unknown covariance structure 'XXX'"),
         (["-k", "1:2", "--family", "poisson", "--covariance", "all"], "--covariance"),
         (["-k", "1:2", "--criterion", "dic"], "unknown criterion 'dic'"),
         (["-k", "1:2", "--start", "probability=0.5"], "--start"),
         (["-k", "1:2", "--fix", "rate"], "mixing_proportions alone"),
-        (["--cross-validate", "1"], "a whole number >= 2"),
+        (["--cross-validate", "1"], "--cross-validate needs a whole number >= 2"),
+        (
+            ["--criterion", "cross_validated"],
+            "--cross-validate needs a number of folds for this criterion. Found",
+        ),
+        (["--covariance", "VVV,EEE,VVV"], "--covariance needs each candidate once. Found 'VVV' more than once."),
+        (["--family", "poisson,poisson"], "--family needs each candidate once. Found 'poisson' more than once."),
     ],
 )
 def test_what_cannot_be(run, counts, options, said):
     done = run("fit", counts, *options)
     assert done.exit_code == 2
     assert said in flat(done.stderr)
+
+
+def selection_of(names, numbers, criterion="bic"):
+    """Candidates with a fit of the same few rows each; their families have these names."""
+    result = emix.fit(emix.Mixture(emix.Normal(), 1), [float(i) for i in range(9)], random_state=0)
+    found = [
+        emix.inference.Candidate(name, K, replace(result, log_likelihood=-1e3 - K - 10 * i), entropy=0.5)
+        for i, name in enumerate(names)
+        for K in numbers
+    ]
+    return emix.inference.Selection(tuple(found), criterion)
+
+
+def printed(selection, width=80):
+    console = Console(width=width, file=io.StringIO())
+    print_selection(console, selection)
+    return console.file.getvalue().splitlines()
+
+
+def test_at_80_columns_a_grid_keeps_its_names_and_numbers():
+    names = [f"multivariate_normal(structure='{one}')" for one in emix.families.STRUCTURES]
+    lines = printed(selection_of(names, range(1, 13)))
+    assert not any("\u2026" in line for line in lines)
+    heads = [i for i, line in enumerate(lines) if line.startswith("BIC")]
+    assert [int(K) for i in heads for K in lines[i].split()[1:]] == list(range(1, 13))
+    for i in heads:
+        assert [line.split()[0] for line in lines[i + 1 : i + 15]] == list(emix.families.STRUCTURES)
+    cells = [cell for i in heads for cell in lines[i + 1].split()[1:]]
+    assert [cell.rstrip("*") for cell in cells] == [f"{2004.4 + 2 * K:,.1f}" for K in range(1, 13)]
+
+
+def test_one_family_with_many_numbers_of_components_at_80_columns():
+    lines = printed(selection_of(["multivariate_normal"], range(1, 21)))
+    assert not any("\u2026" in line for line in lines)
+    assert [int(K) for line in lines if line.startswith("K  ") for K in line.split()[1:]] == list(range(1, 21))
+    assert sum(line.startswith("BIC") for line in lines) == 3
+    head = next(line for line in lines if line.startswith("best first")).split()
+    assert head == ["best", "first", "log-likelihood", "free", "AIC", "BIC", "ICL", "entropy", "converged"]
+
+
+@pytest.mark.parametrize("criterion", ["aic", "aicc", "sabic", "icl"])
+def test_at_80_columns_the_list_has_the_criterion_that_decided(criterion):
+    title = {"aicc": "AICc"}.get(criterion, criterion.upper())
+    lines = printed(selection_of(["columns(age: lognormal, city: categorical, visits: poisson)", "normal"], (1, 2)))
+    assert all(len(line) <= 80 for line in lines)
+    lines = printed(selection_of(["student_t(structure='full')", "multivariate_normal"], (1, 2), criterion))
+    assert title in lines[0].split()
+    assert lines[1].split()[:3] == ["student_t", "full", "1"]
+    assert not any("\u2026" in line for line in lines)
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+def test_what_has_no_room_is_left_out_and_never_cut(width):
+    names = ["multivariate_normal(structure='EII')", "columns(age: lognormal, city: categorical, visits: poisson)"]
+    lines = printed(selection_of(names, range(1, 8), "aicc"), width)
+    assert not any("\u2026" in line for line in lines)
+    assert all("AICc" in line for line in lines if line.startswith(("best first", "AICc")))
+    head = next(line for line in lines if line.startswith("best first"))
+    assert ("converged" in head) == (width >= 80)

@@ -337,3 +337,27 @@ def test_a_worker_that_is_killed_changes_no_bit(rows, client):
         found = fitted(partitioned(rows[names]), emix.MultivariateNormal(), on_iteration=kill, **how)
     assert killed
     assert_same_bits(found, want)
+
+
+INTERRUPTED = """
+import os, time
+from emix.data import dask_graph
+os.cpu_count = lambda: 1
+if __name__ == "__main__":
+    try:
+        with dask_graph.cluster("local") as client:
+            sleeping = client.submit(time.sleep, 1)
+            print("up", flush=True)
+            sleeping.result()
+    except KeyboardInterrupt:
+        print("interrupted")
+"""
+
+
+def test_an_interrupt_of_this_machines_workers_says_nothing_of_them(tmp_path):
+    (tmp_path / "main.py").write_text(INTERRUPTED)
+    how = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+    with subprocess.Popen([sys.executable, tmp_path / "main.py"], **how) as process:
+        assert process.stdout.readline() == "up\n"
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the workers are meant, too
+        assert process.communicate() == ("interrupted\n", "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from scipy import stats
 
 import emix
 from emix import FitError, Mixture, ModelError, MultivariateNormal, Normal, Poisson
+from emix.report.html.fit_figures import starts_figure
 
 # -- distribution functions ------------------------------------------------------------------------------------------
 
@@ -123,7 +125,8 @@ def test_a_sound_fit_is_called_good(faithful):
     assert not found.warnings
     assert {"starts", "trace", "certainty", "overlap", "size", "information", "influence"} <= topics(found, "good")
     assert all(one.sentence.endswith(".") and one.advice for one in found.findings)
-    assert "good: overlap: components" in str(found)
+    assert "good: overlap: Components" in str(found)
+    assert all(one.sentence[0].isupper() or one.sentence[0].isdigit() for one in found.findings)
 
 
 def test_influence_is_what_leaving_a_row_out_does(faithful):
@@ -159,7 +162,7 @@ def test_what_a_statistician_would_point_out(faithful):
     assert any("a saddle" in one.sentence for one in emix.diagnose(stuck, counts).of("information"))
     with pytest.raises(FitError, match="the rows of the fit are required"):
         emix.diagnose(stuck, counts[1:])
-    with pytest.raises(ModelError, match="a fit of a Mixture"):
+    with pytest.raises(ModelError, match=r"needs what `emix\.fit` returned"):
         emix.diagnose(stuck.model, counts)
 
 
@@ -169,3 +172,72 @@ def test_small_components_and_boundaries(reference):
     found = emix.diagnose(result, table)
     assert "size" in topics(found, "note") | topics(found, "warning")
     assert any("at the boundary" in one.sentence for one in found.of("information"))
+
+
+def test_overlap_comes_in_steps_that_agree_with_the_certainty_of_rows(faithful):
+    """Two normals of equal spread d standard deviations apart: at 2 their density has one peak, at 4 hardly a doubt."""
+    rows = np.r_[stats.norm.ppf(np.arange(1, 200) / 200), stats.norm.ppf(np.arange(1, 200) / 200)]
+    levels = {}
+    for d in (0.5, 1.5, 3.0, 5.0):
+        x = rows + d * (np.arange(len(rows)) >= 199)
+        model = Mixture(Normal([0.0, d], [1.0, 1.0]), fixed={"mean", "variance"})
+        (found,) = emix.diagnose(emix.fit(model, x), x).of("overlap")
+        levels[d] = (found.level, found.advice.split()[1], "[exp(-Bhattacharyya distance)]" in found.sentence)
+    assert levels[0.5] == ("warning", "may", True)
+    assert levels[1.5] == ("note", "may", True)
+    assert levels[3.0] == ("note", "touch:", True)
+    assert levels[5.0] == ("good", "components", True)
+    x = faithful[0]
+    found = emix.diagnose(emix.fit(Mixture(MultivariateNormal(structure="EEE"), 3), x, random_state=0), x)
+    assert {"certainty", "overlap"} <= topics(found, "note")
+
+
+def test_nothing_is_good_about_one_of_many_estimates_that_fit_as_well():
+    rows = {"a": [0, 0, 1, 1] * 20, "b": [0, 1, 0, 1] * 15 + [0, 0, 1, 1] * 5}
+    found = emix.diagnose(emix.fit(Mixture(emix.Categorical(), 3), rows, random_state=0), rows)
+    assert {"fit", "information"} <= topics(found, "warning")
+    assert topics(found, "good") <= {"trace"}
+
+
+def test_a_bound_is_explained_by_what_lies_there():
+    counts = np.repeat(np.arange(9), [2, 7, 15, 20, 20, 16, 10, 6, 4])  # vary less than a Poisson's
+    sizes = emix.diagnose(emix.fit(Mixture(emix.NegativeBinomial(), 1), counts), counts)
+    (held,) = [one for one in sizes.of("information") if "at the boundary" in one.sentence]
+    assert "size[0, x0]" in held.sentence
+    assert "simpler family" in held.advice
+    assert "prior" not in held.advice
+    (sound,) = [one for one in sizes.of("information") if one.level == "good"]
+    assert sound.sentence.startswith("The information about the other parameters")
+    assert sound.advice == "Their standard errors can be computed."
+    items = np.c_[[1] * 30 + [0] * 30, [1] * 28 + [0] * 30 + [1] * 2, [1] * 25 + [0] * 35]
+    probabilities = emix.diagnose(emix.fit(Mixture(emix.Bernoulli(), 2), items, random_state=0), items)
+    (held,) = [one for one in probabilities.of("information") if "at the boundary" in one.sentence]
+    assert "probability[" in held.sentence
+    assert "prior_rows=1.0" in held.advice
+    assert "simpler family" not in held.advice
+
+
+def test_short_runs_on_a_sample_are_no_starts_that_agree(monkeypatch):
+    """Their log-likelihood is of fewer rows: they are not compared with the run on all, here nor in pictures."""
+    monkeypatch.setattr("emix.fitting.rows.SAMPLE_ROWS", 200)
+    rng = np.random.default_rng(0)
+    x = np.r_[rng.normal(0, 1, 600), rng.normal(4, 1, 600)]
+    result = emix.fit(Mixture(Normal(), 2), x, n_init=4, random_state=0)
+    assert sorted(start.weight for start in result.starts) == [200, 200, 200, 1200]
+    assert [start.log_likelihood for start in result.comparable_starts] == [result.log_likelihood]
+    (found,) = emix.diagnose(result, x).of("starts")
+    assert found.level == "note"
+    assert found.sentence == "Of 4 starts only the most promising one was run to its end."
+
+
+def test_the_chart_of_starts_shows_those_that_saw_all_rows():
+    """The log-likelihood of a short run on a sample is of fewer rows: nearer to 0, and no higher top."""
+    rows = [0.0, 1.0, 0.0, 2.0, 1.0, 9.0, 12.0, 10.0, 11.0, 8.0]
+    result = emix.fit(emix.Mixture(emix.Poisson(), 2), rows, random_state=0)
+    short = replace(result.starts[0], log_likelihood=-1.0, stop_reason=emix.StopReason.SHORT_RUN, weight=5.0)
+    figure = starts_figure(replace(result, starts=[*result.starts, short]))
+    assert max(value for one in figure.data for value in one["y"]) == 0.0
+    assert sum(len(one["y"]) for one in figure.data) == len(result.starts)
+    assert "1 short run on a sample of the rows" in figure.caption
+    old = replace(short, weight=None, message="on a sample of 5 distinct rows")
+    assert starts_figure(replace(result, starts=[result.starts[0], old, short])) is None

@@ -70,6 +70,19 @@ def test_a_log_likelihood_that_is_not_finite_is_an_error(value):
         fit(Scripted((-10.0, -9.0, value)), [1.0], stop="iterations", max_iter=3)
 
 
+class Overflowing(Mixture):
+    """Its sums are not finite, though its log-likelihood is."""
+
+    def expect(self, chunk):
+        found = super().expect(chunk)
+        return replace(found, statistics=found.statistics * np.inf)
+
+
+def test_sums_that_are_not_finite_are_an_error():
+    with pytest.raises(InvariantError, match=r"statistics must be finite.*\n.*In iteration 0"):
+        fit(Overflowing(Poisson([1.0, 3.0])), NOTICES)
+
+
 class Worsening(Mixture):
     """Its M-step goes past the maximum."""
 

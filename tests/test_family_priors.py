@@ -291,22 +291,25 @@ def test_an_empty_component_has_the_mode_of_its_prior_and_proportions_have_their
 
 
 def test_one_normal_column_agrees_with_the_conjugate_prior_of_gaussians():
-    x = np.r_[RNG.normal(0, 1, (50, 1)), RNG.normal(5, 2, (50, 1))]
+    rng = np.random.default_rng(5)
+    x = np.r_[rng.normal(0, 1, (50, 1)), rng.normal(5, 2, (50, 1))]
     gaussian = ConjugatePrior(shrinkage=0.5, mean=[2.0], dof=7.0, scale=[[3.0]])
     ours = NormalInverseGammaPrior(mean=2.0, shrinkage=0.5, shape=3.5, scale=1.5)
     start = (x[:, 0] > 2).astype(int)
-    one = fit(Mixture(Normal(prior=ours), 2), x, start=start, tol=1e-10)
-    other = fit(Mixture(MultivariateNormal(prior=gaussian), 2), x, start=start, tol=1e-10)
-    assert_allclose(one.model.family.variance, other.model.family.covariance[:, 0, 0], rtol=1e-5)
-    assert_allclose(one.log_likelihood, other.log_likelihood, rtol=1e-9)
+    options = {"start": start, "stop": "parameters", "tol": 1e-12}
+    one = fit(Mixture(Normal(prior=ours), 2), x, **options)
+    other = fit(Mixture(MultivariateNormal(prior=gaussian), 2), x, **options)
+    assert_allclose(one.model.family.variance, other.model.family.covariance[:, 0, 0], rtol=1e-9)
+    assert_allclose(one.log_likelihood, other.log_likelihood, rtol=1e-11)
 
 
 def test_what_is_fixed_stays_and_rows_of_the_table_join_the_prior():
-    x = RNG.normal(3, 2, (50, 1))
+    rng = np.random.default_rng(6)
+    x = rng.normal(3, 2, (50, 1))
     prior = NormalInverseGammaPrior(mean=1.0, shrinkage=4.0, shape=2.0, scale=3.0)
     held = fit(Mixture(Normal(mean=[2.0], variance=[1.0], prior=prior), fixed={"mean"}), x).model.family
     assert_allclose(held.variance, [(((x - 2) ** 2).sum() + 4.0 * 1.0 + 6.0) / (50 + 4 + 3)], rtol=1e-12)
-    counts = RNG.poisson(3.0, 40)
+    counts = rng.poisson(3.0, 40)
     both = fit(Mixture(Poisson(prior=GammaPrior(3, 0.5)), 1, prior_rows=2.0), counts).model.family.rate
     assert_allclose(both, [(counts.sum() + 2 * counts.mean() + 2) / (40 + 2 + 0.5)], rtol=1e-12)
     still = fit(Mixture(Poisson(rate=[0.0, 3.0], prior=GammaPrior(3, 0.5)), fixed={"rate"}), counts)

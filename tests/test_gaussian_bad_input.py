@@ -9,6 +9,7 @@ from emix import (
     ConjugatePrior,
     DataError,
     FactorAnalytic,
+    FitError,
     GaussianMixture,
     Mixture,
     ModelError,
@@ -49,6 +50,18 @@ def test_a_column_without_a_cell_is_named(x, structure):
     x[:, 1] = NAN
     with pytest.raises(DataError, match="Column 'x1' is missing in every row"):
         fit(gaussians(structure=structure), x)
+
+
+@pytest.mark.parametrize("structure", ["full", "tied", "diag"])
+def test_a_variance_that_shrinks_without_end_is_a_collapse(structure):
+    """Zeros with holes: the imputed variance shrinks by a factor per iteration, and is never exactly 0."""
+    rng = np.random.default_rng(0)
+    z = rng.integers(0, 2, 300)
+    answers = (rng.random((300, 4)) < np.where(z, 0.8, 0.2)[:, None]).astype(float)
+    answers[rng.random(answers.shape) < 0.1] = NAN
+    start = (np.nan_to_num(answers[:, 0]) > 0).astype(int)
+    with pytest.raises(FitError, match=r"component . collapsed: its variance of 'x0' fell to"):
+        fit(gaussians(structure=structure), answers, start=start)
 
 
 def test_a_column_is_without_a_cell_among_the_rows_that_count(x):

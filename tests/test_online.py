@@ -4,6 +4,8 @@ import warnings
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import scipy.sparse
 from numpy.testing import assert_allclose, assert_array_equal
@@ -318,3 +320,41 @@ def test_latent_classes_partial_fit():
     x[0, 0] = 7
     with pytest.raises(emix.DataError, match="Found 7 in row 0"):
         model.partial_fit(x[:5])
+
+
+def test_a_batch_in_which_nothing_counts_changes_nothing(tmp_path):
+    x = np.random.default_rng(0).normal(size=(300, 2)) + 4.0 * (np.arange(300) % 2)[:, None]
+    online = emix.OnlineEM(emix.Mixture(emix.MultivariateNormal(), 2), random_state=0).update(x)
+    before = online.statistics
+    online.update(np.full((3, 2), np.nan)).update(x, sample_weight=np.zeros(300))
+    assert np.array_equal(online.statistics, before)
+    assert online.rows_seen == 300
+    columns = {"a": x[:, 0], "b": x[:, 1]}
+    pq.write_table(pa.table({**columns, "w": np.ones(300)}), tmp_path / "1.parquet")
+    pq.write_table(pa.table({"a": [1.0], "b": [2.0], "w": [0.0]}), tmp_path / "2.parquet")
+    pq.write_table(pa.table({**columns, "w": np.ones(300)}), tmp_path / "3.parquet")
+    scan = emix.scan(tmp_path, memory_limit=0)
+    online = emix.OnlineEM(emix.Mixture(emix.MultivariateNormal(), 2), random_state=0)
+    assert online.update(scan, sample_weight="w").rows_seen == 600
+    start = emix.Mixture(emix.Poisson([2.0, 9.0]))
+    nothing = emix.OnlineEM(start).update(np.full(3, np.nan)).update(np.ones(3), sample_weight=[0, 0, 0])
+    assert nothing.rows_seen == 0
+
+
+@pytest.mark.parametrize("kind", ["batches", "reader", "generator"])
+def test_rows_that_can_be_read_once_are_learnt_as_they_come(kind):
+    x = np.random.default_rng(0).poisson(np.where(np.arange(3_000) % 3 == 0, 2.0, 9.0))
+    table = pa.table({"n": x, "known": np.where(np.arange(3_000) < 50, (x > 5).astype(int), -1)})
+    once = emix.OnlineEM(emix.Mixture(emix.Poisson(), 2), random_state=0)
+    for batch in table.to_batches(max_chunksize=500):
+        once.update(batch, labels="known")
+    online = emix.OnlineEM(emix.Mixture(emix.Poisson(), 2), random_state=0)
+    sources = {
+        "batches": table.to_batches(max_chunksize=500),
+        "reader": [table.to_reader(max_chunksize=500)],
+        "generator": [iter(table.to_batches(max_chunksize=500))],
+    }
+    for source in sources[kind]:
+        online.update(source, labels="known")
+    assert online.rows_seen == once.rows_seen == 3_000
+    assert np.array_equal(online.statistics, once.statistics)

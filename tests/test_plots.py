@@ -5,7 +5,6 @@ from __future__ import annotations
 import runpy
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -333,6 +332,19 @@ def test_the_trace_climbs_to_the_end(panels, faithful_fit):
         emix.plot.trace(faithful_fit, scale="logs")
 
 
+def test_the_trace_leaves_out_short_runs_on_a_sample(panels, monkeypatch):
+    """Their log-likelihood is of fewer rows."""
+    monkeypatch.setattr("emix.fitting.rows.SAMPLE_ROWS", 200)
+    rng = np.random.default_rng(0)
+    x = np.r_[rng.normal(0, 1, 600), rng.normal(3, 1, 600)]
+    result = emix.fit(emix.Mixture(emix.Normal(), 2), x, n_init=4, random_state=0)
+    ax = emix.plot.trace(result, cleared(panels[0, 0]), scale="log-likelihood")
+    heights = np.concatenate([line.get_ydata() for line in ax.lines])
+    assert heights.max() == result.log_likelihood
+    assert not {"other starts", "short runs,\nnot continued"} & {line.get_label() for line in ax.lines}
+    assert any("3 short runs on a sample of the rows" in text.get_text() for text in ax.texts)
+
+
 def test_the_trace_of_a_users_own_model(panels):
     linkage = runpy.run_path(str(ROOT / "examples" / "linkage.py"))
     model = linkage["Linkage"](0.5)
@@ -341,39 +353,6 @@ def test_the_trace_of_a_users_own_model(panels):
     with pytest.raises(emix.ModelError, match="a Mixture"):
         emix.plot.profile(result)
     assert "<p" in result._repr_html_()
-
-
-@dataclass
-class Chosen:
-    """What `emix.select` returns, as far as a picture reads it."""
-
-    table: list
-    is_complete: bool = True
-
-    def rows(self):
-        return self.table
-
-
-def candidate(family, K, bic, error="", converged=True):
-    return {"family": family, "n_components": K, "bic": bic, "entropy": None, "error": error, "converged": converged}
-
-
-def test_the_best_candidate_is_marked(panels):
-    table = [candidate("normal", K, value) for K, value in ((1, 50.0), (2, 30.0), (3, 35.0))]
-    table += [candidate("gamma", 1, 40.0), candidate("gamma", 2, None, error="failed"), candidate("gamma", 3, 10.0)]
-    table[-1]["converged"] = False
-    ax = emix.plot.selection(Chosen(table, is_complete=False), ax=cleared(panels[0, 0]))
-    assert_is_a_picture(ax, 3)
-    star = next(line for line in ax.lines if line.get_label() == "the best")
-    assert (star.get_xdata(), star.get_ydata()) == ([2], [30.0])
-    notes = " ".join(text.get_text() for text in ax.texts)
-    assert "1 of 6 candidates failed" in notes
-    assert "interrupted" in notes
-    assert "smaller is better" in ax.get_ylabel()
-    with pytest.raises(emix.ModelError, match="candidates with entropy"):
-        emix.plot.selection(Chosen(table), "entropy")
-    with pytest.raises(emix.ModelError, match="criterion"):
-        emix.plot.selection(Chosen(table), "dic")
 
 
 def test_quantile_residuals_on_the_line_of_a_true_model(panels, monkeypatch):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import html.parser
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,6 +15,7 @@ import plotly.graph_objects
 import pytest
 from cases import CASES
 from numpy.testing import assert_allclose
+from report_page import Page
 from scipy import stats
 
 import emix
@@ -26,45 +27,11 @@ from emix.report.html import page, walk
 from emix.report.html.facts import gather
 from emix.report.html.figures import component_figures
 from emix.report.html.scene import outlines
-from emix.report.html.steps import power, steps_payload
+from emix.report.html.steps import steps_payload
+from emix.report.html.write import _walk_notes
 from emix.results import load_result
 
 EVIL = "<script>alert(1)</script>"
-
-
-class Page(html.parser.HTMLParser):
-    """The elements of a page, its scripts, its policy and its text."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags, self.scripts, self.policy, self.text = [], [], "", ""
-        self._is_script = False
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        self._is_script = tag in ("script", "style")
-        if tag == "script":
-            self.scripts.append((dict(attrs), ""))
-        if tag == "meta" and dict(attrs).get("http-equiv") == "Content-Security-Policy":
-            self.policy = dict(attrs)["content"]
-
-    def handle_endtag(self, tag):
-        self._is_script = False
-
-    def handle_data(self, data):
-        if not self._is_script:
-            self.text += data
-        elif self.tags[-1][0] == "script":
-            attrs, text = self.scripts[-1]
-            self.scripts[-1] = (attrs, text + data)
-
-    @property
-    def data(self) -> dict:
-        return json.loads(next(text for attrs, text in self.scripts if attrs.get("id") == "report-data"))
-
-    def __contains__(self, words: str) -> bool:
-        return words in " ".join(self.text.replace("\xa0", " ").split())
 
 
 @pytest.fixture
@@ -101,51 +68,7 @@ def survey():
     return table, emix.fit(emix.Mixture(family, 3), table, random_state=1)
 
 
-# -- words -------------------------------------------------------------------------------------------------------------
-
-
-def test_old_faithful_is_told_in_plain_words(eruptions):
-    short, long = sorted(gather(eruptions[1], eruptions[0]).descriptions, key=lambda one: one.share)
-    told = short.sentence.replace("\xa0", " ")
-    assert told.endswith(
-        "36 % of rows: very low eruptions (about 2.0, most between 1.8 and 2.4) and low waiting "
-        "(about 54, most between 47 and 63)."
-    )
-    assert "high eruptions (about 4.3, most between 3.7 and 4.8)" in long.sentence
-
-
-def test_weighted_quantiles_are_those_of_repeated_values():
-    rng = np.random.default_rng(0)
-    values, weight = rng.normal(size=40).round(1), rng.integers(1, 5, 40)
-    at = (0.1, 0.5, 0.9)
-    expected = np.quantile(np.repeat(values, weight), at, method="inverted_cdf")
-    assert words.weighted_quantiles(values, weight.astype(float), at) == expected.tolist()
-
-
-@pytest.mark.parametrize(
-    ("value", "width", "text"),
-    [
-        (2.0364, 0.7, "2.0"),
-        (54.4, 15.0, "54"),
-        (2_433_942.0, 1.7e6, "2,430,000"),
-        (-0.001, 1.0, "0.0"),
-        (1e-7, 1e-7, "1.00000e-07"),
-        (0.0, 5.0, "0"),
-    ],
-)
-def test_numbers_have_the_digits_that_people_want(value, width, text):
-    assert words.rounded(value, width) == text
-
-
-def test_what_is_not_0_is_not_rounded_to_it():
-    assert words.rounded(0.23, 9.0, is_positive=True) == "0.2"
-    assert [words.percent(p) for p in (0.0, 1e-9, 0.004, 0.5, 0.9999999, 1.0)] == [
-        f"{text}\xa0%" for text in ("0", "under 0.1", "0.4", "50", "over 99.9", "100")
-    ]
-    assert power(-1000 * np.log(10)) == "1.000×10⁻¹⁰⁰⁰"
-    assert power(np.log(0.25)) == "0.25"
-    assert power(-1e30) == "0"
-
+# -- every family ------------------------------------------------------------------------------------------------------
 
 ONE_EACH = {case.family.name: case for case in CASES}
 
@@ -261,6 +184,27 @@ def test_a_long_walk_is_thinned_where_little_is_gained():
     assert len({*walk._shown(plateau)}) == walk.FRAMES
 
 
+def test_of_a_long_walk_iterations_are_counted_as_the_slider_does(steps):
+    facts, run, payload = steps
+    last = payload["frames"][-1]["iteration"]
+    thinned = replace(run, shown=run.shown[:3] + run.shown[-1:])
+    notes = " ".join(_walk_notes(facts, thinned))
+    assert f"The start and 3 of its {last} iterations are shown" in notes
+    assert payload["all_rows"] == "all rows"
+
+
+def test_a_dozen_components_are_told_apart(faithful):
+    x = faithful[0][:, 1]
+    model = emix.Mixture(emix.Normal(np.linspace(x.min(), x.max(), 12), np.full(12, 4.0)))
+    facts = gather(model, x)
+    step = walk.Step(0, 0.0, facts.model)
+    payload = steps_payload(facts, walk.Walk(np.arange(len(x)), [step], [0], 0, True, 0.0))
+    assert payload["briefs"] == [str(k) for k in range(12)]
+    looks = zip(payload["colours"], payload["dashes"], payload["symbols"], strict=True)
+    assert len(set(looks)) == 12
+    assert len(set(zip(payload["colours"], payload["dashes"], strict=True))) == 12
+
+
 def test_a_worked_row_shows_the_division_that_gave_its_responsibility(steps):
     frame = steps[2]["frames"][3]
     raised = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
@@ -343,6 +287,7 @@ def test_many_rows_are_sampled_and_the_file_stays_small(tmp_path):
     assert path.stat().st_size < 8e6
     found = Page(path.read_text(encoding="utf-8"))
     assert "It sees 1,000 of the 100,000 rows" in found
+    assert found.data["steps"]["all_rows"] == "these 1,000 rows"
     assert "20,000 of the 100,000 rows, drawn at random with a fixed seed" in found
 
 
@@ -470,6 +415,12 @@ def test_a_saved_fit_knows_how_it_ended(eruptions, tmp_path):
     emix.save(result.model, tmp_path / "alone.json")
     assert load_result(tmp_path / "alone.json") is None
     document = json.loads((tmp_path / "m.json").read_text())
+    for start in document["fit"]["starts"]:
+        del start["weight"]  # a file of before they were kept
+    (tmp_path / "m.json").write_text(json.dumps(document))
+    assert [one.log_likelihood for one in load_result(tmp_path / "m.json").starts] == [
+        one.log_likelihood for one in result.starts
+    ]
     document["fit"]["stop_reason"] = "boredom"
     (tmp_path / "m.json").write_text(json.dumps(document))
     with pytest.raises(emix.FileError, match="summary of the fit is damaged"):

@@ -196,6 +196,41 @@ def test_keys_buttons_and_the_slider_step_through_em(browser, pages):
     assert sum(float(one) for one in cells[1::2]) == pytest.approx(272, abs=0.02)
 
 
+def test_arrows_step_while_the_picture_is_in_sight_wherever_the_focus_is(browser, pages):
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    opened(browser, pages["pair"])
+    sight = "document.getElementById('{}').scrollIntoView({{block: 'center', behavior: 'instant'}})"
+
+    def pressed(key: str, place: str) -> int:
+        browser.execute_script(sight.format(place))
+        ActionChains(browser).send_keys(key).perform()
+        return int(text_of(browser, "walk-iteration").split()[1])
+
+    assert browser.execute_script("return document.activeElement === document.body")
+    assert pressed(Keys.ARROW_RIGHT, "words") == 0  # out of sight
+    assert pressed(Keys.ARROW_RIGHT, "walk-plot") == 1
+    assert pressed(Keys.ARROW_RIGHT, "walk-plot") == 2
+    assert pressed(Keys.ARROW_LEFT, "walk-plot") == 1
+    assert pressed(Keys.END, "walk-plot") == 1  # of the page
+    browser.execute_script("document.getElementById('walk-e').parentElement.focus({preventScroll: true})")
+    assert pressed(Keys.ARROW_RIGHT, "walk-plot") == 1  # scrolls the table
+    browser.execute_script("document.getElementById('walk').focus({preventScroll: true})")
+    assert pressed(Keys.END, "walk-plot") > 5
+
+
+def test_on_a_narrow_screen_a_worked_row_has_its_names_and_probabilities_in_sight(browser, pages):
+    opened(browser, pages["mixed"], 390)
+    edges = browser.execute_script(
+        """const room = document.getElementById('walk-e').parentElement.getBoundingClientRect();
+           return Array.from(document.querySelectorAll('#walk-e tr > :first-child, #walk-e tr > :last-child'))
+             .map(cell => cell.getBoundingClientRect()).map(box => [box.left - room.left, room.right - box.right]);"""
+    )
+    assert len(edges) == 6
+    assert min(min(pair) for pair in edges) >= -1
+
+
 def test_play_runs_and_stops(browser, pages):
     from selenium.webdriver.support.ui import WebDriverWait
 

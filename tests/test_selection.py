@@ -10,9 +10,10 @@ from sklearn.metrics import log_loss
 from sklearn.mixture import GaussianMixture as Theirs
 
 import emix
-from emix import DataError, FitError, Mixture, ModelError, MultivariateNormal, Normal, Poisson, fit, select
+from emix import DataError, FitError, Mixture, ModelError, MultivariateNormal, Normal, Poisson, fit, processes, select
+from emix.inference import attempts
 from emix.inference import selection as selection_module
-from emix.inference.selection import _contains
+from emix.inference.selection import _simpler
 
 COUNTS = [[0], [1], [0], [1], [2], [1], [9], [11], [10], [12], [8], [10]]
 
@@ -54,8 +55,8 @@ def test_no_cell_is_below_mclusts(reference, chosen):
 
 def test_no_structure_is_below_a_simpler_one(chosen):
     _, _, found = chosen
-    models = {one: Mixture(emix.families.parse(one.family), one.n_components) for one in found.candidates}
-    pairs = [(a, b) for a in models for b in models if _contains(models[a], models[b])]
+    models = [Mixture(emix.families.parse(one.family), one.n_components) for one in found.candidates]
+    pairs = [(found.candidates[i], found.candidates[j]) for i, own in enumerate(_simpler(models)) for j in own]
     assert len(pairs) == 3 * 61  # of {E, V} x {II, EI, VI, EE, VE, EV, VV}: 3 x 25 ordered pairs, less 14 of equals
     for general, simple in pairs:
         assert general.result.log_likelihood >= simple.result.log_likelihood - 1e-4, f"{general}, {simple}"
@@ -96,8 +97,10 @@ def test_a_candidate_is_the_fit_with_the_same_arguments():
     assert found.reason.startswith("2 x normal has the smallest BIC; the next, ")
 
 
-def test_the_same_bits_for_any_number_of_threads(monkeypatch, iris):
-    monkeypatch.setattr(selection_module._Work, "_is_large", lambda self: True)
+@pytest.mark.parametrize("workers", ["threads", "processes"])
+def test_the_same_bits_for_any_number_of_workers(monkeypatch, iris, workers):
+    monkeypatch.setattr(selection_module, "_is_large", lambda models, rows: workers == "threads")
+    monkeypatch.setattr(processes, "PATIENCE", 0.0)
     families = [MultivariateNormal(structure=name) for name in ("VVI", "EEV", "VVV")]
     tables = [select(iris[0], [2, 3], families, n_jobs=jobs, cross_validate=3, **sets()).rows() for jobs in (1, 3)]
     for one, other in zip(*tables, strict=True):
@@ -201,7 +204,7 @@ def test_data_that_no_candidate_can_have_are_an_error():
         ({"n_components": [2, 3, 2]}, "2 more than once"),
         ({"n_components": []}, "at least one"),
         ({"n_components": [2.5]}, "Found 2.5"),
-        ({"family": ["poisson", "normal", "poisson"]}, "poisson more than once"),
+        ({"family": ["poisson", "normal", "poisson"]}, "'poisson' more than once"),
         ({"family": ["poison"]}, "unknown family 'poison'"),
         ({"family": [3]}, "Found 3"),
         ({"criterion": "dic"}, "unknown criterion 'dic'"),
@@ -213,7 +216,7 @@ def test_data_that_no_candidate_can_have_are_an_error():
     ],
 )
 def test_what_cannot_be_is_an_error_before_anything_is_fitted(monkeypatch, arguments, said):
-    monkeypatch.setattr(selection_module, "fit_rows", lambda *_: pytest.fail("something was fitted"))
+    monkeypatch.setattr(attempts, "fit_rows", lambda *_: pytest.fail("something was fitted"))
     with pytest.raises(ModelError, match=said):
         select(COUNTS, **{"n_components": [1, 2], **arguments})
 
@@ -238,7 +241,7 @@ def test_the_largest_number_of_components_is_pointed_out():
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_an_interrupt_keeps_what_is_finished(monkeypatch, jobs):
-    monkeypatch.setattr(selection_module._Work, "_is_large", lambda self: True)
+    monkeypatch.setattr(selection_module, "_is_large", lambda models, rows: True)
 
     def interrupt(one):
         if one.n_finished == 2:
@@ -253,11 +256,23 @@ def test_an_interrupt_keeps_what_is_finished(monkeypatch, jobs):
     assert "Interrupted" in str(found)
 
 
+def test_an_interrupt_of_other_processes_keeps_what_is_finished(monkeypatch):
+    monkeypatch.setattr(processes, "PATIENCE", 0.0)
+
+    def interrupt(one):
+        if one.n_finished == 3:
+            raise KeyboardInterrupt
+
+    found = select(COUNTS, range(1, 9), "poisson", n_jobs=2, on_progress=interrupt, **sets())
+    assert not found.is_complete
+    assert sum(one.result is not None for one in found.candidates) == 3
+
+
 def test_an_interrupt_before_anything_is_finished_is_raised(monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(selection_module, "fit_rows", interrupted)
+    monkeypatch.setattr(attempts, "fit_rows", interrupted)
     with pytest.raises(KeyboardInterrupt):
         select(COUNTS, [1, 2], "poisson")
 

@@ -157,13 +157,61 @@ def test_plot_refuses_before_it_computes(run, tmp_path, monkeypatch):
 def test_the_code_of_the_page_runs_and_its_pictures_are_small(monkeypatch):
     monkeypatch.chdir(ROOT)
     script = runpy.run_path("docs/make_pictures.py")
-    names, sizes = {}, []
+    names, sizes, pictured = {}, [], set()
     for code, picture in script["blocks"](Path("docs/plots.md").read_text()):
         exec(code, names)
         if picture is not None:
             assert script["figure_of"](names, code).axes
             sizes.append((Path("docs") / picture).stat().st_size)
-    assert len(sizes) >= 8
+            pictured |= {one for one in emix.plot.__all__ if f"emix.plot.{one}(" in code}
+    assert pictured == set(emix.plot.__all__)
     assert max(sizes) < 60_000
     assert sum(sizes) < 800_000
     assert len(list(Path("docs/pictures").glob("*.png"))) >= len(sizes)
+
+
+# -- the console -------------------------------------------------------------------------------------------------------
+
+
+def test_the_console_shows_results_as_tables_and_not_as_arrays(faithful_fit):
+    found = emix.standard_errors(faithful_fit, FAITHFUL)
+    drawn = emix.bootstrap(faithful_fit, FAITHFUL, n_replicates=3, random_state=0)
+    test = emix.likelihood_ratio_test(faithful_fit, FAITHFUL, n_replicates=2, n_init=1, random_state=0)
+    wald = emix.wald_test(found, "mean[0, waiting] = 54")
+    diagnosis = emix.diagnose(faithful_fit, FAITHFUL)
+    for one in (faithful_fit, found, drawn, test, wald, diagnosis):
+        for text in (repr(one), str(one)):
+            assert len(text) < 2500
+            assert "array(" not in text
+            assert "Record(" not in text
+    assert "mean[0, waiting]                      54.479       0.592     53.318 to 55.639" in repr(found)
+    assert "3 parametric replicates" in repr(drawn)
+    assert "mean of waiting                        54.4785      79.9681" in repr(faithful_fit)
+    assert str(wald).startswith("mean[0, waiting] = 54: chi2 0.6")
+    assert repr(found.of("mean", 0, "waiting")) == "mean[0, waiting] = 54.479 (std. error 0.592, 53.318 to 55.639)"
+    many = emix.fit(emix.Mixture(emix.Normal(), 1), {f"c{j}": [1.0, 2.0, 4.0 + j] for j in range(60)})
+    assert repr(emix.standard_errors(many, {f"c{j}": [1.0, 2.0, 4.0 + j] for j in range(60)})).count("\n") < 70
+
+
+def test_what_failed_in_a_selection_is_named_with_its_reason():
+    found = emix.select(FAITHFUL, [1, 2], [emix.MultivariateNormal(), emix.Poisson()], n_init=1, random_state=0)
+    said = "1 x poisson, 2 x poisson failed: family 'poisson' needs whole numbers >= 0."
+    assert found.failures() == [said]
+    for text in (str(found), repr(found)):
+        assert text.count(said) == 1
+        assert len(text) < 1000
+    assert "2 x poisson failed" in "".join(Tags(found._repr_html_()).words)
+    assert repr(found.candidates[3]) == "2 x poisson: family 'poisson' needs whole numbers >= 0."
+
+
+def test_one_correlation_is_found_by_its_columns_in_either_order(faithful_fit):
+    found = emix.standard_errors(faithful_fit, FAITHFUL)
+    one = found.of("correlation", 0, "eruptions", "waiting")
+    assert one is found.of("correlation", 0, "waiting", "eruptions")
+    assert one.name == "correlation[0, eruptions, waiting]"
+    assert found.of("covariance", 1, "waiting", "waiting").value == pytest.approx(36.0462, abs=1e-4)
+    with pytest.raises(emix.ModelError, match=r"unknown estimate 'correlation\[0, eruptions, x\]'"):
+        found.of("correlation", 0, "eruptions", "x")
+    items = {"answer": ["yes", "no", "yes", "yes"]}
+    levels = emix.standard_errors(emix.fit(emix.Mixture(emix.Categorical(), 1), items), items)
+    assert levels.of("probabilities", 0, "answer", "yes").value == pytest.approx(0.75)

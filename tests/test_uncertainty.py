@@ -240,6 +240,41 @@ def carcinoma(reference):
     return table, result, emix.standard_errors(result, table)
 
 
+@pytest.mark.parametrize("family", [Normal(), emix.Columns({"x": Normal(), "y": emix.Poisson()})])
+def test_a_label_of_a_row_with_nothing_observed_says_nothing(family):
+    """Such a row counts for nothing, in the fit and in whatever is of the fit's own rows."""
+    rng = np.random.default_rng(0)
+    table = {"x": np.r_[[np.nan] * 3, rng.normal(0, 1, 40), rng.normal(4, 1, 40)]}
+    table["y"] = np.where(np.isnan(table["x"]), np.nan, rng.poisson(3, 83))
+    if isinstance(family, Normal):
+        del table["y"]
+    labels = np.full(83, -1)
+    labels[[0, 1, 2, 5, 50]] = [1, 1, 1, 0, 1]
+    known = {name: column[3:] for name, column in table.items()}
+    result = emix.fit(Mixture(family, 2), table, labels=labels, random_state=0)
+    for method in ("observed", "sandwich"):
+        whole = emix.standard_errors(result, table, labels=labels, method=method)
+        own = emix.standard_errors(result, known, labels=labels[3:], method=method)
+        assert_allclose(whole.covariance, own.covariance, rtol=1e-10)
+    found, without = emix.diagnose(result, table, labels=labels), emix.diagnose(result, known, labels=labels[3:])
+    assert_allclose(found.influence, np.r_[0, 0, 0, without.influence], rtol=1e-8)
+    assert [one.value for one in found.findings] == pytest.approx([one.value for one in without.findings])
+    drawn = [emix.bootstrap(result, table, labels=labels, n_replicates=2, random_state=0, kind="nonparametric")]
+    drawn += [emix.bootstrap(result, known, labels=labels[3:], n_replicates=2, random_state=0, kind="nonparametric")]
+    assert_allclose(*(one.replicates["mean" if "mean" in one.replicates else "x.mean"] for one in drawn), rtol=1e-10)
+
+
+def test_a_family_that_is_fixed_leaves_the_proportions(faithful):
+    x = faithful[0][:, 1]
+    model = Mixture(Normal([54.0, 80.0], [36.0, 36.0]), fixed={"mean", "variance"})
+    found = emix.standard_errors(emix.fit(model, x), x)
+    one, other = found.of("mixing_proportion")
+    assert one.standard_error == pytest.approx(other.standard_error, rel=1e-9)
+    binomial = np.sqrt(one.value * other.value / len(x))
+    assert binomial < one.standard_error < 1.2 * binomial
+    assert {each.note for each in found.estimates[2:]} == {"fixed"}
+
+
 def test_probabilities_at_the_boundary_have_no_interval(carcinoma):
     _, result, found = carcinoma
     for one in found.estimates:
@@ -391,7 +426,9 @@ def test_intervals_on_the_command_line(run, file, tmp_path):
     other = file("other.csv", "x\n1\n2\n3\n")
     refused = run("intervals", tmp_path / "m.json", other)
     assert refused.exit_code == 3
-    assert "the rows of the fit are required" in refused.output
+    assert "the rows of the fit are required, with its labels and weights (--labels, --weights)." in refused.output
+    begun = run("fit", data, "--family", "normal", "--max-iter", 2, "--intervals", "--seed", 1)
+    assert "Fit again from it (--start MODEL) with a larger --max-iter" in begun.stderr
 
 
 def test_names_and_covariances_are_in_the_order_of_the_estimates(faithful):

@@ -14,6 +14,8 @@ from emix.latent import IndependentDraws
 from emix.markup import html_table, html_text, markdown_table, markdown_text
 
 MAX_LINES = 60
+SAID_TWICE = {"variance", "log_variance", "covariance"}
+"""Parameters that people read as standard deviations and correlations, which are listed too where there is room."""
 
 
 class Described(Protocol):
@@ -113,12 +115,17 @@ def _covariance_lines(C: Array, names: tuple[str, ...], word: str) -> list[tuple
     return lines
 
 
-def number(value: float) -> str:
-    """Six significant digits, without an exponent where people would not write one."""
+def number(value: float, digits: int = 6) -> str:
+    """So many significant digits, without an exponent where people would not write one."""
     if value == 0 or 1e-4 <= abs(value) < 1e7:
-        digits = max(0, 5 - int(np.floor(np.log10(abs(value))))) if value else 1
-        return f"{value:,.{min(digits, 6)}f}"
-    return f"{value:.5e}"
+        decimals = max(0, digits - 1 - int(np.floor(np.log10(abs(value))))) if value else 1
+        return f"{value:,.{min(decimals, 6)}f}"
+    return f"{value:.{digits - 1}e}"
+
+
+def capitalised(text: str) -> str:
+    """With a capital first letter, and the others as they are."""
+    return text[:1].upper() + text[1:]
 
 
 # -- tables ------------------------------------------------------------------------------------------------------------

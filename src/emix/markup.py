@@ -1,4 +1,4 @@
-"""Tables as HTML and Markdown: text is escaped, and nothing is fetched from anywhere."""
+"""Tables as HTML and Markdown, in which text is escaped and nothing is fetched from anywhere, and as plain text."""
 
 from __future__ import annotations
 
@@ -35,6 +35,18 @@ def _html_row(cells: Sequence[str], tag: str) -> str:
     sides = ["left", *["right"] * (len(cells) - 1)]
     written = (f'<{tag} style="{CELL}{side}">{escape(cell)}</{tag}>' for cell, side in zip(cells, sides, strict=True))
     return f"<tr>{''.join(written)}</tr>"
+
+
+def text_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """The same as plain text: the first column to the left, numbers to the right, words at the end to the left."""
+    lines = [head, *rows] if any(head) else list(rows)
+    widths = [max((len(line[j]) for line in lines), default=0) for j in range(len(head))]
+    last = len(head) - 1 if not head[-1] else len(head)  # an untitled last column holds remarks
+    written = (
+        "  ".join(line[j].rjust(width) if 0 < j < last else line[j].ljust(width) for j, width in enumerate(widths))
+        for line in lines
+    )
+    return "\n".join(line.rstrip() for line in written)
 
 
 def html_text(text: str) -> str:

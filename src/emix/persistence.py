@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import tempfile
@@ -14,13 +15,15 @@ from typing import Any
 import numpy as np
 
 from emix.block import Schema
-from emix.errors import EmixError, FileError
+from emix.errors import EmixError, FileError, ModelError
 from emix.families import FAMILIES, Binding, Columns, Family
 from emix.families.columns import Part
 from emix.model import Mixture
 
 FORMAT = "emix-model"
 SCHEMA_VERSION = 1
+PARTIAL = ".partial"
+"""How the names of files end that are being written."""
 
 
 def save(model: Mixture, path: str | Path, *, summary: dict[str, Any] | None = None) -> None:
@@ -37,9 +40,14 @@ def save(model: Mixture, path: str | Path, *, summary: dict[str, Any] | None = N
 
     Raises
     ------
+    ModelError
+        It is no mixture.
     FileError
         The path cannot be written. Nothing is left half-written.
     """
+    if not isinstance(model, Mixture):
+        requirement = "a Mixture (what a fit of one returned is saved by result.save(path))"
+        raise ModelError.kind(name="model", requirement=requirement, found=model)
     document = {"format": FORMAT, "schema_version": SCHEMA_VERSION, "model": to_document(model), "fit": summary or {}}
     with atomic_write(path) as file:
         file.write(json.dumps(document, indent=1, allow_nan=False) + "\n")
@@ -216,16 +224,24 @@ def check_writable(path: str | Path) -> None:
     if path.exists() and not path.is_file():
         return
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PARTIAL)
     except OSError as error:
         raise FileError.not_writable(path, detail=(error.strerror or str(error)).lower()) from error
     os.close(handle)
     os.unlink(name)
 
 
+def remove_partial(path: str | Path) -> None:
+    """Remove what a process that was killed while it wrote this file has left beside it."""
+    path = Path(os.path.realpath(path))
+    for left in path.parent.glob(f".{glob.escape(path.name)}.{'[!.]' * 8}{PARTIAL}"):
+        with suppress(OSError):
+            left.unlink()
+
+
 @contextmanager
 def atomic_write(path: str | Path, *, is_binary: bool = False) -> Iterator[Any]:
-    """A file, of text unless `is_binary`, that gets its name only when all of it is written.
+    """A file, of text unless `is_binary`, that gets its name only when all of it is written, and is on the disk.
 
     Raises
     ------
@@ -239,10 +255,12 @@ def atomic_write(path: str | Path, *, is_binary: bool = False) -> Iterator[Any]:
         with path.open(**how) as file:
             yield file
         return
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PARTIAL)
     try:
         with os.fdopen(handle, **how) as file:
             yield file
+            file.flush()
+            os.fsync(file.fileno())  # else a power cut may leave the name without the content
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(name, 0o666 & ~umask)

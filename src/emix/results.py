@@ -6,14 +6,18 @@ import math
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from emix.described import html_of
+from emix.described import component_table, html_of
 from emix.errors import FileError, ModelError
+from emix.markup import text_table
 from emix.model import Mixture
 from emix.persistence import from_document, read_document, save, to_document
+
+REPR_LINES = 20
+"""Lines of the components that a console shows of a fit."""
 
 
 class StopReason(StrEnum):
@@ -110,6 +114,9 @@ class StartRecord:
     message: str = ""
     log_prior: float = 0.0
     """Of its parameters, up to a constant; 0 without a prior."""
+    weight: float | None = None
+    """Total weight of the rows that `log_likelihood` is of: less than that of the fit for a short run on a sample. None
+    where it is not known."""
 
 
 @dataclass(frozen=True)
@@ -174,6 +181,11 @@ class FitResult:
         if not hasattr(self.model, "n_free_parameters"):
             raise ModelError.no_free_parameters(self.model)
         return int(self.model.n_free_parameters)
+
+    @property
+    def comparable_starts(self) -> list[StartRecord]:
+        """Starts that led to a model and whose log-likelihood is of all rows: not short runs on a sample of them."""
+        return [one for one in self.starts if _is_of_all_rows(one, self.total_weight)]
 
     @property
     def aic(self) -> float:
@@ -254,29 +266,84 @@ class FitResult:
         prior = "" if self.log_prior is None else f", log prior {self.log_prior:.6f} (posterior mode)"
         return f"{self.model}: log-likelihood {self.log_likelihood:.6f}{prior} after {self.n_iter} iterations; {ending}"
 
+    def __repr__(self) -> str:
+        """The line, the components as a table, and the warnings."""
+        if not isinstance(self.model, Mixture):
+            return str(self)
+        head, rows = component_table(self.model, self.expected_counts)
+        lines = [str(self), text_table(head, rows[:REPR_LINES])]
+        lines += [f"... and {len(rows) - REPR_LINES} more lines"] * (len(rows) > REPR_LINES)
+        return "\n".join([*lines, *(f"Warning: {warning}" for warning in self.warnings)])
+
     def _repr_html_(self) -> str:
         return html_of(self.model, self.summary(), self.stop_reason.sentence, self.warnings)
 
 
+def _is_of_all_rows(start: StartRecord, total_weight: float) -> bool:
+    if start.stop_reason is StopReason.DEGENERATE or not math.isfinite(start.log_likelihood):
+        return False
+    if start.weight is None:  # of a file that does not say: its message does
+        return not start.message.startswith("on a sample")
+    return math.isclose(start.weight, total_weight, rel_tol=1e-9)
+
+
+# -- what people hand on: a model, what a fit returned, or an estimator ------------------------------------------------
+
+
+class FittedEstimator(Protocol):
+    """What an estimator has after `fit`."""
+
+    result_: FitResult
+
+
+Fitted = Mixture | FitResult | FittedEstimator
+"""Whatever has a mixture with parameters: functions that look at one take any of these."""
+
+
 def mixture_of(model: Any) -> Mixture:
-    """The mixture of a model, of what a fit returned, or of an estimator that was fitted.
+    """The mixture of a model with parameters, of what a fit returned, or of an estimator that was fitted.
 
     Raises
     ------
     ModelError
         It is none of these, or has no parameters.
     """
-    # an estimator need not be imported to be recognised; after `partial_fit` it has an `online_`
-    found = getattr(model, "online_", getattr(model, "result_", model))
-    if hasattr(model, "get_params") and found is model:
-        raise ModelError.not_fitted(f"This {type(model).__name__}")
-    mixture = found if isinstance(found, Mixture) else getattr(found, "model", None)
-    if not isinstance(mixture, Mixture):
+    online = getattr(model, "online_", None)  # of an estimator that learnt from a stream
+    found = model_of(_fitted(model)) if online is None else online.model
+    if not isinstance(found, Mixture):
         requirement = "a Mixture, what `emix.fit` returned of one, or a fitted estimator"
-        raise ModelError.argument(name="model", requirement=requirement, found=model)
-    if not mixture.is_fitted:
+        raise ModelError.kind(name="model", requirement=requirement, found=found)
+    if not found.is_fitted:
         raise ModelError.not_fitted("This mixture")
-    return mixture
+    return found
+
+
+def model_of(subject: Any) -> Any:
+    """The model of what a fit returned; anything else as it is, also a specification or a user's own model."""
+    return subject.model if isinstance(subject, FitResult) else subject
+
+
+def result_of(result: Any, *, name: str = "result") -> FitResult:
+    """What a fit returned, itself or in an estimator.
+
+    Raises
+    ------
+    ModelError
+        It is neither.
+    """
+    found = _fitted(result)
+    if not isinstance(found, FitResult):
+        requirement = "what `emix.fit` returned, or a fitted estimator: a model alone has no history"
+        raise ModelError.kind(name=name, requirement=requirement, found=result)
+    return found
+
+
+def _fitted(subject: Any) -> Any:
+    """The result of an estimator, which need not be imported to be recognised; anything else as it is."""
+    found = getattr(subject, "result_", subject)
+    if hasattr(subject, "get_params") and found is subject:
+        raise ModelError.not_fitted(f"This {type(subject).__name__}")
+    return found
 
 
 def _finite(fields: dict[str, Any]) -> dict[str, Any]:

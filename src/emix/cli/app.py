@@ -73,21 +73,16 @@ def _root(
     pass
 
 
-DataArgument = Annotated[Path, typer.Argument(help="CSV, TSV, Parquet, or text with one sequence of H and T per line.")]
-ScoredArgument = Annotated[
-    Path,
-    typer.Argument(
-        help="CSV, TSV, Parquet, or text with one sequence of H and T per line; or a folder, or a glob in quotes, of "
-        "Parquet, Arrow or CSV files."
-    ),
-]
+PATHS = (
+    "CSV, TSV, Parquet, or text with one sequence of H and T per line; or several files, a folder, or a glob in "
+    "quotes, of Parquet, Arrow or CSV files"
+)
+HELD = f"{PATHS} of up to 64 MiB (8 bytes a cell): the rows are held in memory."
 DataArguments = Annotated[
-    list[Path],
-    typer.Argument(
-        help="CSV, TSV, Parquet, or text with one sequence of H and T per line; or several files, a folder, or a glob "
-        "in quotes, of Parquet, Arrow or CSV files of any size, which are read as the rows stream by."
-    ),
+    list[Path], typer.Argument(help=f"{PATHS} of any size, which are read as the rows stream by.")
 ]
+HeldArguments = Annotated[list[Path], typer.Argument(help=HELD)]
+FittedArguments = Annotated[list[Path], typer.Argument(help=f"The rows that the model was fitted to: {HELD}")]
 ModelArgument = Annotated[Path, typer.Argument(help="A model file, as `emix fit --out` writes it.")]
 Components = Annotated[int, typer.Option("--components", "-k", help="Number of components.")]
 ComponentsToTry = Annotated[
@@ -206,7 +201,9 @@ def fit(
     """
     from emix.cli import commands
     from emix.cli.choice import read_choice
+    from emix.cli.paths import check_apart
 
+    check_apart(data, out=out, report=report, checkpoint=checkpoint)
     choice = read_choice(components, family, covariance, criterion, cross_validate)
     one = None if choice.families and choice.is_asked_for else commands.one_family(family)
     number = 0 if choice.is_asked_for else choice.numbers[0]
@@ -230,7 +227,7 @@ def fit(
 @_guarded
 def intervals(
     model: ModelArgument,
-    data: Annotated[Path, typer.Argument(help="The rows that the model was fitted to.")],
+    data: FittedArguments,
     method: Annotated[
         str, typer.Option(help="`observed` information, `outer` product of the scores, or the `sandwich` of both.")
     ] = "observed",
@@ -249,14 +246,16 @@ def intervals(
 @_guarded
 def predict(
     model: ModelArgument,
-    data: ScoredArgument,
+    data: DataArguments,
     unknown_missing: UnknownMissing = False,
     out: Out = None,
     json: Json = False,
 ) -> int:
     """Each row's component and responsibilities, as CSV."""
     from emix.cli import commands
+    from emix.cli.paths import check_apart
 
+    check_apart([model, *data], out=out)
     return commands.predict(model, data, out=out, as_json=json, unknown=unknown_missing)
 
 
@@ -264,7 +263,7 @@ def predict(
 @_guarded
 def score(
     model: ModelArgument,
-    data: ScoredArgument,
+    data: DataArguments,
     weights: Weights = None,
     unknown_missing: UnknownMissing = False,
     json: Json = False,
@@ -279,7 +278,7 @@ def score(
 @_guarded
 def impute(
     model: ModelArgument,
-    data: DataArgument,
+    data: HeldArguments,
     draws: Annotated[
         int | None,
         typer.Option(help="So many completed tables, drawn, one after another. Default: one, with conditional means."),
@@ -291,7 +290,9 @@ def impute(
 ) -> int:
     """Rows with their missing cells filled in, as CSV."""
     from emix.cli import rows
+    from emix.cli.paths import check_apart
 
+    check_apart([model], out=out)  # the table itself may be completed in place
     return rows.impute(model, data, draws=draws, seed=seed, out=out, as_json=json, unknown=unknown_missing)
 
 
@@ -309,7 +310,9 @@ def sample(
 ) -> int:
     """Draw rows from a model, as CSV with their components."""
     from emix.cli import rows
+    from emix.cli.paths import check_apart
 
+    check_apart([model], out=out)
     return rows.sample(model, n, given=given, seed=seed, out=out, as_json=json)
 
 
@@ -330,7 +333,7 @@ def show(
 @_guarded
 def plot(
     model: ModelArgument,
-    data: DataArgument,
+    data: HeldArguments,
     out: Annotated[Path, typer.Option("--out", "-o", help="Write the picture to this file: .png, .pdf, .svg, ...")],
     kind: Annotated[
         str, typer.Option(help="`density`, `pairs`, `profile`, `responsibilities`, `residuals` or `qq`.")
@@ -342,8 +345,10 @@ def plot(
     dpi: Annotated[int, typer.Option(help="Dots per inch, of .png and .jpg.")] = 150,
 ) -> int:
     """A picture of a model and its data."""
+    from emix.cli.paths import check_apart
     from emix.cli.plot import plot as draw
 
+    check_apart([model, *data], out=out)
     names = None if columns is None else [name.strip() for name in columns.split(",")]
     return draw(model, data, kind=kind, out=out, column=column, columns=names, weights=weights, seed=seed, dpi=dpi)
 
@@ -354,7 +359,7 @@ def plot(
 )
 @_guarded
 def explain(
-    data: DataArgument,
+    data: HeldArguments,
     components: Components = 2,
     family: FamilyOption = None,
     covariance: Covariance = None,
@@ -373,7 +378,7 @@ def explain(
     from emix.cli import commands
 
     request = commands.Request(
-        [data],
+        data,
         components,
         commands.one_family(family),
         covariance,
@@ -394,7 +399,7 @@ def explain(
 @_guarded
 def report(
     model: ModelArgument,
-    data: Annotated[Path, typer.Argument(help="The rows that the model was fitted to.")],
+    data: FittedArguments,
     out: Annotated[Path, typer.Option("--out", "-o", help="The HTML file (whole or not at all).")] = Path(
         "report.html"
     ),
@@ -404,7 +409,9 @@ def report(
 ) -> int:
     """Write an HTML report of a fit: components in words and pictures, what to distrust, EM step by step."""
     from emix.cli import report as commands
+    from emix.cli.paths import check_apart
 
+    check_apart([model, *data], out=out)
     return commands.report(model, data, out=out, labels=labels, weights=weights, title=title)
 
 

@@ -22,14 +22,14 @@ from emix import fitting, persistence
 from emix.cli import report
 from emix.cli.arguments import build_model, is_by_column, parse_start, with_unknown_as_missing, without_identifiers
 from emix.cli.progress import Progress
+from emix.cli.reading import are_many, in_memory, rows_in_memory, tables
 from emix.cli.wording import for_command_line
 from emix.data.dask_graph import cluster
 from emix.data.dask_scan import dask_scan
 from emix.data.knowledge import checked_weights
 from emix.data.scan import Scan
-from emix.data.scan_files import is_many
 from emix.data.scan_readers import scan
-from emix.data.table import Table, read_table
+from emix.data.table import Table
 from emix.described import html_of, markdown_of
 from emix.errors import ConvergenceWarning, DataError, FileError, FitError, ModelError
 from emix.families import Bernoulli, Categorical, Columns
@@ -86,7 +86,7 @@ class Request:
     @property
     def is_many(self) -> bool:
         """Whether the paths stand for files that are read as their rows stream by."""
-        return len(self.paths) > 1 or is_many(self.paths[0])
+        return are_many(self.paths)
 
     def scanned_rows(self) -> tuple[Scan, list[str], dict[str, Any]]:
         """Rows that stay in their files, the columns of the model, and the names of those of labels and weights."""
@@ -122,7 +122,7 @@ class Request:
 
     def read_table(self) -> tuple[Table, dict[str, Any]]:
         """The columns of the model, and the arguments of `emix.fit` that come from other columns."""
-        table = read_table(self.paths[0])
+        table = rows_in_memory(self.paths, "this command")
         aside = [name for name in (self.labels, self.weights) if name is not None]
         known = {
             "labels": None if self.labels is None else table.column(self.labels),
@@ -217,13 +217,6 @@ def fit(
     return 0 if result.converged else 1
 
 
-def in_memory(rows: Scan, known: dict[str, Any]) -> tuple[Table, dict[str, Any]]:
-    """A small scan as a table, and its labels and weights as columns."""
-    table = rows.read()
-    names = {name: known[name] for name in ("labels", "sample_weight") if known[name] is not None}
-    return table.without(*names.values()), {**known, **{name: table.column(one) for name, one in names.items()}}
-
-
 def print_fit(result: FitResult) -> None:
     """The fitted model, as tables on stdout."""
     names = result.model.family.columns
@@ -242,13 +235,13 @@ def intervals_of(result: FitResult, table: Table | Scan, arguments: dict[str, An
     try:
         return standard_errors(result, table, **known)
     except FitError as error:
-        say(f"No intervals: {error}")
+        say(f"No intervals: {for_command_line(str(error))}")
         return None
 
 
 def of_intervals(
     model_path: Path,
-    data: Path,
+    data: list[Path],
     *,
     method: str,
     level: float,
@@ -260,7 +253,7 @@ def of_intervals(
     from emix.inference import standard_errors
 
     result = saved_result(model_path)
-    table = read_table(data)
+    table = rows_in_memory(data, "emix intervals")
     found = standard_errors(
         result,
         table,
@@ -290,12 +283,12 @@ def saved_result(path: Path) -> FitResult:
     return result
 
 
-def predict(model_path: Path, data: Path, *, out: Path | None, as_json: bool, unknown: bool = False) -> int:
+def predict(model_path: Path, data: list[Path], *, out: Path | None, as_json: bool, unknown: bool = False) -> int:
     """Components and responsibilities."""
     if out is not None:
         persistence.check_writable(out)
     model = with_unknown_as_missing(persistence.load(model_path), is_asked=unknown)
-    parts = (fitting.responsibilities(model, table) for table in _tables(data))
+    parts = (fitting.responsibilities(model, table) for table in tables(data))
     names = model.component_names
     if as_json:
         resp = np.concatenate(list(parts))
@@ -308,21 +301,12 @@ def predict(model_path: Path, data: Path, *, out: Path | None, as_json: bool, un
     return 0
 
 
-def _tables(path: Path) -> Iterator[Table]:
-    """The rows of a file; of a folder or glob batch by batch."""
-    if not is_many(path):
-        yield read_table(path)
-        return
-    for batch in scan(path).batches():
-        yield batch.table
-
-
-def score(model_path: Path, data: Path, *, weights: str | None, as_json: bool, unknown: bool = False) -> int:
+def score(model_path: Path, data: list[Path], *, weights: str | None, as_json: bool, unknown: bool = False) -> int:
     """Log-likelihood, total and per row."""
     model = with_unknown_as_missing(persistence.load(model_path), is_asked=unknown)
     total = total_weight = 0.0
     impossible = 0
-    for table in _tables(data):
+    for table in tables(data):
         weight = np.ones(table.n_rows) if weights is None else checked_weights(table.column(weights), table)
         scores = fitting.score_samples(model, table)
         total_weight += float(weight.sum())

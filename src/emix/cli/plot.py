@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from emix import persistence
-from emix.data.table import read_table
+from emix.cli.reading import rows_in_memory
 from emix.errors import ModelError
 from emix.fitting.settings import whole_number
 from emix.plot import files
@@ -27,7 +27,7 @@ OPTIONS = {"column": "--column", "columns": "--columns", "sample_weight": "--wei
 
 def plot(
     model_path: Path,
-    data: Path,
+    data: list[Path],
     *,
     kind: str,
     out: Path,
@@ -49,7 +49,7 @@ def plot(
     whole_number("--seed", seed, least=0)
     files.check_format(out)
     persistence.check_writable(out)
-    model, table = persistence.load(model_path), read_table(data)
+    model, table = persistence.load(model_path), rows_in_memory(data, "emix plot")
     options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if weights is not None:
         options["sample_weight"] = table.column(weights)

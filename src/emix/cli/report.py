@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from emix import persistence
+from emix.cli.reading import rows_in_memory
 from emix.data.scan import Scan
-from emix.data.table import Table, read_table
+from emix.data.table import Table
 from emix.errors import EmixError, FitError
 from emix.model import Mixture
 from emix.results import FitResult, load_result
@@ -75,12 +76,12 @@ def _write(
 
 
 def report(
-    model_path: Path, data: Path, *, out: Path, labels: str | None, weights: str | None, title: str | None
+    model_path: Path, data: list[Path], *, out: Path, labels: str | None, weights: str | None, title: str | None
 ) -> int:
     """The report of a saved fit."""
     check(out)
     result = load_result(model_path) or persistence.load(model_path)
-    table = read_table(data)
+    table = rows_in_memory(data, "emix report")
     known: dict[str, Any] = {
         "labels": None if labels is None else table.column(labels),
         "sample_weight": None if weights is None else table.column(weights),

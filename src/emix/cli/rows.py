@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from emix import fitting, persistence
 from emix.cli.arguments import with_unknown_as_missing
 from emix.cli.commands import print_json, say, write_csv
-from emix.data.table import Table, read_table
+from emix.cli.reading import rows_in_memory
+from emix.data.table import Table
 from emix.errors import ImputationWarning
 from emix.families import Columns, Family
 from emix.fitting.settings import draw_seed
@@ -36,13 +37,20 @@ def sample(model_path: Path, n: int, *, given: int | None, seed: int | None, out
 
 
 def impute(
-    model_path: Path, data: Path, *, draws: int | None, seed: int | None, out: Path | None, as_json: bool, unknown: bool
+    model_path: Path,
+    data: list[Path],
+    *,
+    draws: int | None,
+    seed: int | None,
+    out: Path | None,
+    as_json: bool,
+    unknown: bool,
 ) -> int:
     """The rows of a table with their missing cells filled in, beside the columns that the model does not have."""
     if out is not None:
         persistence.check_writable(out)
     model = with_unknown_as_missing(persistence.load(model_path), is_asked=unknown)
-    table, seed = read_table(data), draw_seed(seed)
+    table, seed = rows_in_memory(data, "emix impute"), draw_seed(seed)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ImputationWarning)
         completed = fitting.impute(model, table, draws=draws, random_state=seed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from emix.cli import commands, report
 from emix.cli.arguments import family_of
 from emix.cli.choice import OUTSIDE, Choice
 from emix.cli.progress import Bar
+from emix.cli.reading import in_memory
+from emix.cli.wording import for_command_line
 from emix.data.scan import Scan
 from emix.data.table import Table
 from emix.errors import DataError, ModelError
@@ -63,7 +66,7 @@ def fit(
             raise DataError.needs_memory("--report" if report_to is not None else "--intervals")
         some = table.select(names).head(commands.SAMPLE)
         if with_intervals or report_to is not None:
-            table, known = commands.in_memory(table, known)
+            table, known = in_memory(table, known)
     else:
         table, known = request.read_table()
         some = table
@@ -88,6 +91,7 @@ def fit(
             on_progress=bar,
             out=out,
         )
+    chosen = in_options(chosen)
     is_chosen = bool(chosen.ranked())
     found = commands.intervals_of(chosen.result, table, known) if with_intervals and is_chosen else None
     if as_json:
@@ -112,6 +116,15 @@ def fit(
     return 0 if chosen.result.converged else 1
 
 
+def in_options(chosen: Selection) -> Selection:
+    """What is said of the candidates and of the chosen fit, in the words of the command line."""
+    candidates = tuple(replace(one, error=for_command_line(one.error)) for one in chosen.candidates)
+    for one in candidates:
+        if one.result is not None:
+            one.result.warnings[:] = map(for_command_line, one.result.warnings)
+    return replace(chosen, candidates=candidates, warnings=[for_command_line(one) for one in chosen.warnings])
+
+
 def families_of(table: Table, most: int, choice: Choice, request: commands.Request) -> list[Family]:
     """Every family in every covariance that it can have.
 
@@ -126,6 +139,9 @@ def families_of(table: Table, most: int, choice: Choice, request: commands.Reque
     if choice.covariance is None:
         return [family_of(table, most, name, None) for name in names]
     asked = [one.strip() for one in re.split(OUTSIDE, choice.covariance)]
+    for one in asked:
+        if one and asked.count(one) > 1:
+            raise ModelError.twice(name="--covariance", found=one)
     found: list[Family] = []
     for name in names:
         kind = "multivariate_normal" if name is None else parse(name).name

@@ -15,9 +15,15 @@ OPTIONS = {
     "n_jobs": "--n-jobs",
     "random_state": "--seed",
     "prior_rows": "--prior-rows",
+    "cross_validate": "--cross-validate",
+    "n_blocks": "--n-blocks",
 }
 """Arguments whose names are no words of English."""
-FIRST = {name: f"--{name}" for name in ("tol", "stop", "start", "labels", "draws", "noise")}
+FIRST = {
+    **{name: f"--{name}" for name in ("tol", "stop", "start", "labels", "draws", "noise")},
+    **{name: f"--{name}" for name in ("family", "criterion", "method", "level", "algorithm")},
+    "n": "--rows",
+}
 """Arguments whose names are: they are meant where a message begins with them."""
 PHRASES = {
     "Correct the argument": "Correct the option",
@@ -31,6 +37,13 @@ PHRASES = {
     "variance_floor=0.001 of Normal, LogNormal or MultivariateNormal": '--family "normal(variance_floor=0.001)"',
     "prior_rows=1.0 of Mixture": "--prior-rows 1",
     "with draws=1": "with --draws 1",
+    "Found a scan larger than its memory_limit, or a Dask collection": "Found files of more than 64 MiB, or --dask",
+    "Raise it (emix.scan(..., memory_limit=...)), or take a sample of the rows": "Leave --dask out where the rows take "
+    "no more than 64 MiB (8 bytes a cell); else give a sample of them",
+    "(labels, sample_weight)": "(--labels, --weights)",
+    "(start=result)": "(--start MODEL)",
+    "; or start from responsibilities, of any model: start=emix.responsibilities(model, data)": "",
+    "Found None.": "Found nothing.",
 }
 """What to do, said in Python's way -> said with options."""
 _NAMES = re.compile(rf"(?<!\w)'[^'\n]*'|(?<!\w)(?P<name>{'|'.join(OPTIONS)})(?P<value>=)?(?!\w)")

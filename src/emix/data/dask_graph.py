@@ -7,14 +7,17 @@ first in the order of the partitions is raised, whichever happened first.
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing import resource_tracker
 from typing import Any
 from uuid import uuid4
 
@@ -83,15 +86,48 @@ def cluster(address: str) -> Iterator[Any]:
         raise FileError.no_extra(package="distributed", extra="dask") from error
     if address == "local":
         options = {"n_workers": os.cpu_count() or 1, "threads_per_worker": 1, "dashboard_address": ":0"}
-        with distributed.LocalCluster(processes=True, **options) as workers, distributed.Client(workers) as client:
+        with _deaf():
+            workers = distributed.LocalCluster(processes=True, **options)
+        with workers, distributed.Client(workers) as client, _quiet_end(lambda: client.run(_hush)):
             yield client
         return
     try:
         client = distributed.Client(address, timeout=PATIENCE)
     except (OSError, ValueError, TypeError) as error:
         raise ClusterError.unreachable(address, detail=_first_line(error)) from error
-    with client:
+    with client, _quiet_end():
         yield client
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Processes that begin meanwhile hear no interrupt from the terminal: it is for this one, which ends them."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # as it begins it would let the signal through
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _quiet_end(beside: Callable[[], Any] = lambda: None) -> Iterator[None]:
+    """An interrupt is no error of the tasks that it ends: neither they nor workers of one's own are to tell of it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        _hush()
+        with suppress(Exception):
+            beside()
+        raise
+
+
+def _hush() -> None:
+    for name in ("asyncio", "distributed"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 # -- graphs ------------------------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from emix.block import CHUNK_ROWS, Array, Chunk, Expectation, Schema, Summary, updated
 from emix.data.dask_graph import check_workers, client_of, combined, computed, each, kept, readable_by_dask
 from emix.data.dask_scan import DaskScan
+from emix.data.digest import digest_of
 from emix.data.gathering import Drawn, Kept, drawn_below
 from emix.data.knowledge import Knowledge
 from emix.data.preparation import Preparation
@@ -127,7 +128,7 @@ class DaskSource:
         return list(accumulate(self.lengths, initial=0))[:-1]
 
     def fingerprint(self) -> list[Any]:
-        """Names and types of the columns, number and lengths of the partitions, and the files, where they are known."""
+        """What tells the collection, which columns hold weights and labels, and of each partition length and digest."""
         return list(self.about)
 
     def where(self, row: int) -> str:
@@ -268,7 +269,7 @@ def make_dask_source(
         n_components,
         reading.component_names,
         sum(look.n_unobserved for look in looks),
-        (*scan.fingerprint(), lengths),
+        (*scan.fingerprint(), weights, labels, lengths, [look.digest for look in looks]),
         is_held,
     )
     if family is not None:
@@ -283,6 +284,8 @@ class _Looked(NamedTuple):
     n_rows: int
     n_unobserved: int
     found: tuple[Found, ...]
+    digest: int
+    """Of weights and labels."""
 
 
 def _summary(reading: Reading, looks: Sequence[_Looked]) -> Summary:
@@ -367,7 +370,9 @@ def _read(table: Table, reading: Reading) -> Partition:
 
 
 def _look_of(partition: Partition, _: None) -> _Looked:
-    return _Looked(partition.rows.n_rows, partition.n_unobserved, partition.found)
+    rows = partition.rows
+    digest = digest_of(rows.weight, None if rows.knowledge is None else rows.knowledge.labels)
+    return _Looked(rows.n_rows, partition.n_unobserved, partition.found, digest)
 
 
 def _bound(partition: Partition, whole: tuple[Summary, int]) -> Partition:

@@ -190,14 +190,51 @@ def open_csv(path: Path, *, types: dict[str, Any] | None = None, columns: Sequen
         raise DataError.empty_file(path)
     parse, options = _csv_options(path, head)
     if columns is not None:
-        with pc.open_csv(path, parse_options=parse, convert_options=pc.ConvertOptions(**options)) as reader:
-            for name in columns:
-                if name not in reader.schema.names:
-                    raise DataError.column_missing_in_file(path, column=name, available=reader.schema.names)
+        names = header_of(path)
+        for name in columns:
+            if name not in names:
+                raise DataError.column_missing_in_file(path, column=name, available=names)
+            if names.count(name) > 1:
+                raise DataError.repeated_column(column=name, path=path)
         options["include_columns"] = list(columns)
     convert = pc.ConvertOptions(**options, column_types=types or {})
     read = pc.ReadOptions(block_size=1 << 24, use_threads=False)
     return pc.open_csv(path, read_options=read, parse_options=parse, convert_options=convert)
+
+
+def header_of(path: Path) -> list[str]:
+    """The names in the first line of a CSV file.
+
+    Raises
+    ------
+    DataError
+        The file is gone, empty, or its first line cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+        if not head.strip():
+            raise DataError.empty_file(path)
+        with path.open(encoding="utf-8-sig", errors="replace", newline="") as text:  # other cells may be bad
+            return next(cells for cells in csv.reader(text, delimiter=_delimiter(path, head)) if cells)
+    except OSError as error:
+        raise DataError.vanished_file(path) from error
+    except (csv.Error, StopIteration) as error:
+        raise DataError.damaged_file(path, detail=_first_line(error)) from error
+
+
+def csv_failure(path: Path, detail: str, schema: Any) -> DataError:
+    """What pyarrow says of a CSV file, with the name of the column, and rows counted without the header."""
+    ragged = re.match(r"CSV parse error: Row #(\d+): Expected (\d+) columns, got (\d+)", detail)
+    if ragged:
+        line, required, found = map(int, ragged.groups())
+        return DataError.ragged_file(path, line=line, required=required, found=found)
+    cell = re.match(r"In CSV column #(\d+): Row #(\d+): CSV conversion error to (.*?): (?:invalid value )?(.*)", detail)
+    if cell:
+        column = header_of(path)[int(cell[1])]
+        kind = "numbers" if _is_numeric(schema.field(column).type) else cell[3]
+        return DataError.csv_cell(path, row=int(cell[2]) - 1, column=column, found=cell[4], kind=kind)
+    return DataError.damaged_file(path, detail=detail)
 
 
 def _delimiter(path: Path, head: bytes) -> str:

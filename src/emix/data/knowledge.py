@@ -159,8 +159,8 @@ def _read_q(labels: Any, *, n_components: int, n_rows: int, table: Table) -> Arr
     return q
 
 
-def read_weights(sample_weight: Any, *, n_rows: int, table: Table) -> Array | None:
-    """Row weights (n,), checked; a single number serves all rows.
+def read_weights(sample_weight: Any, *, n_rows: int, table: Table, for_fit: bool = True) -> Array | None:
+    """Row weights (n,), checked; a single number serves all rows. Where they are not for a fit, all may be 0.
 
     Raises
     ------
@@ -176,7 +176,7 @@ def read_weights(sample_weight: Any, *, n_rows: int, table: Table) -> Array | No
     if len(given) != n_rows:
         raise DataError.shape(what="sample_weight", required=f"({n_rows},)", found=f"({len(given)},)")
     weight = checked_weights(given, table)
-    if not (weight > 0).any():
+    if for_fit and not (weight > 0).any():
         raise DataError.weights_all_zero()
     return weight
 

@@ -73,7 +73,7 @@ class RowSource(Protocol):
         """The rows, cut."""
 
     def fingerprint(self) -> list[Any]:
-        """What tells the files behind the rows, where there are some, from others; as plain JSON."""
+        """What tells the rows with their weights and labels from others; as plain JSON."""
 
     def sum_over_chunks(self, fn: Callable[[Chunk], Expectation]) -> Expectation:
         """Sum of fn(chunk), by a fixed tree."""

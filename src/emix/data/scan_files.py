@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -33,6 +34,8 @@ class FileScan(Scan):
     kind: str = "parquet"
     schema: Any = None
     rows_of_files: tuple[int, ...] | None = None
+    stamps: tuple[tuple[int, int], ...] | None = None
+    """Size and time of each file when the scan was made; None where other machines read them."""
     row_groups: tuple[int, ...] = ()
     """Of the only file, where these are not all."""
     first_row: int = 0
@@ -56,9 +59,8 @@ class FileScan(Scan):
 
     def fingerprint(self) -> list[Any]:
         found: list[Any] = [self.kind, [str(one) for one in self.schema]]
-        for path in self.files:
-            stat = stat_of(path)
-            found.append([str(path), stat.st_size, stat.st_mtime_ns])
+        for path, stamp in zip(self.files, self.stamps or map(stamp_of, self.files), strict=True):
+            found.append([str(path), *stamp])
         return found
 
     def batches(self, names: Sequence[str] | None = None) -> Iterator[Batch]:
@@ -66,21 +68,32 @@ class FileScan(Scan):
         start = 0
         read = partial(_parquet, groups=self.row_groups) if self.row_groups else READERS[self.kind]
         for i, path in enumerate(self.files):
-            stat_of(path)
+            self._check_unchanged(i)
             first = start
-            for record in read(path, wanted, self.schema):
-                table = read_frame(record)
-                yield Batch(replace(table, place=_Place(path.name, self.first_row + start - first)), start)
-                start += table.n_rows
+            try:
+                for record in read(path, wanted, self.schema):
+                    table = read_frame(record)
+                    yield Batch(replace(table, place=_Place(path.name, self.first_row + start - first)), start)
+                    start += table.n_rows
+            except DataError:  # of what was written meanwhile
+                self._check_unchanged(i)
+                raise
+            self._check_unchanged(i)
             if self.rows_of_files is not None and start - first != self.rows_of_files[i]:
-                raise DataError.changed_file(path, before=self.rows_of_files[i], now=start - first)
+                raise DataError.changed_file(path, before=self.rows_of_files[i], now=start - first, unit="rows")
+
+    def _check_unchanged(self, i: int) -> None:
+        """Raise if a file is no longer what it was when the scan was made."""
+        now = stamp_of(self.files[i])
+        if self.stamps is not None and now != self.stamps[i]:
+            raise DataError.changed_file(self.files[i], before=self.stamps[i][0], now=now[0], unit="bytes")
 
     def pieces(self) -> list[FileScan]:
         """Parts to be read side by side: each file by itself, and of large Parquet files their row groups."""
         found: list[FileScan] = []
         for i, path in enumerate(self.files):
             n_rows = None if self.rows_of_files is None else (self.rows_of_files[i],)
-            own = replace(self, files=(path,), rows_of_files=n_rows)
+            own = replace(self, files=(path,), rows_of_files=n_rows, stamps=None)
             found += own._groups() if n_rows is not None and n_rows[0] > PIECE_ROWS else [own]
         return found
 
@@ -110,12 +123,13 @@ class _Place:
         return f"row {self.first + row + 1} of '{self.file}'"
 
 
-def stat_of(path: Path) -> Any:
-    """Size and times of a file that must be there."""
+def stamp_of(path: Path) -> tuple[int, int]:
+    """Size and time of a file that must be there."""
     try:
-        return path.stat()
+        stat = path.stat()
     except OSError as error:
         raise DataError.vanished_file(path) from error
+    return stat.st_size, stat.st_mtime_ns
 
 
 def _parquet(path: Path, names: Sequence[str], schema: Any, groups: Sequence[int] = ()) -> Iterator[pa.RecordBatch]:
@@ -123,19 +137,34 @@ def _parquet(path: Path, names: Sequence[str], schema: Any, groups: Sequence[int
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    group = 0
+    done, wanted, ends = 0, list(groups), [0]
     try:
         with pq.ParquetFile(path, pre_buffer=False, buffer_size=READ_BYTES) as file:
             check_same(path, file.schema_arrow, schema, names)
-            wanted = list(groups) or list(range(file.num_row_groups))
-            ends = np.cumsum([file.metadata.row_group(g).num_rows for g in wanted])
-            group, done = wanted[0] if wanted else 0, 0
+            wanted = wanted or list(range(file.num_row_groups))
+            ends = np.cumsum([file.metadata.row_group(g).num_rows for g in wanted]).tolist()
             for record in file.iter_batches(ROWS, wanted, list(names), use_threads=False):
                 yield record.select(list(names))
                 done += record.num_rows
-                group = wanted[min(int(np.searchsorted(ends, done, side="right")), len(wanted) - 1)]
     except (pa.ArrowException, OSError) as error:
-        raise DataError.damaged_file(path, detail=f"In row group {group}: {_first_line(error)}") from error
+        first, last = bisect_right(ends, done), bisect_left(ends, done + ROWS)
+        group = _damaged_group(path, names, wanted[first : last + 1])
+        place = "" if group is None else f"In row group {group}: "
+        raise DataError.damaged_file(path, detail=place + _first_line(error)) from error
+
+
+def _damaged_group(path: Path, names: Sequence[str], groups: Sequence[int]) -> int | None:
+    """The first of some row groups, which one batch spans, that cannot be read."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for group in groups:
+        try:
+            with pq.ParquetFile(path) as file:
+                file.read_row_group(group, list(names), use_threads=False)
+        except (pa.ArrowException, OSError):
+            return group
+    return None
 
 
 def _ipc(path: Path, names: Sequence[str], schema: Any) -> Iterator[pa.RecordBatch]:
@@ -168,13 +197,13 @@ def _csv(path: Path, names: Sequence[str], schema: Any) -> Iterator[pa.RecordBat
     """Blocks of lines, with the types that the first file showed."""
     import pyarrow as pa
 
-    from emix.data.files import open_csv
+    from emix.data.files import csv_failure, open_csv
 
     try:
         with open_csv(path, types={one.name: one.type for one in schema}, columns=names) as reader:
             yield from reader
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise DataError.damaged_file(path, detail=_first_line(error)) from error
+        raise csv_failure(path, _first_line(error), schema) from error
 
 
 READERS: dict[str, Callable[[Path, Sequence[str], Any], Iterator[Any]]] = {
@@ -195,17 +224,19 @@ SUFFIXES = {
 
 
 def check_same(path: Path, found: Any, schema: Any, names: Sequence[str]) -> None:
-    """Raise if a file lacks a column, or holds one of another type than the first file."""
+    """Raise if a file lacks a column, or holds it twice, or of another type than the first file."""
     for name in names:
+        if found.names.count(name) > 1:
+            raise DataError.repeated_column(column=name, path=path)
         if name not in found.names:
             raise DataError.column_missing_in_file(path, column=name, available=found.names)
-        if schema is not None and not _are_alike(found.field(name).type, schema.field(name).type):
+        if schema is not None and not are_alike(found.field(name).type, schema.field(name).type):
             raise DataError.type_differs_in_file(
                 path, column=name, required=str(schema.field(name).type), found=str(found.field(name).type)
             )
 
 
-def _are_alike(one: Any, other: Any) -> bool:
+def are_alike(one: Any, other: Any) -> bool:
     """Whether cells of both types are read alike: numbers as numbers, text as text."""
     import pyarrow as pa
 
@@ -239,9 +270,10 @@ def scan_files(files: Sequence[Path], memory_limit: int) -> FileScan:
     if len(kinds) > 1 or None in kinds:
         raise DataError.file_kinds(files, known=SUFFIXES)
     kind = str(kinds.pop())
-    schemas, rows = [], []
+    schemas: list[Any] = []
+    rows, stamps = [], []
     for path in files:
-        stat_of(path)
+        stamps.append(stamp_of(path))
         try:
             if kind == "parquet":
                 with pq.ParquetFile(path, memory_map=True) as file:
@@ -249,22 +281,30 @@ def scan_files(files: Sequence[Path], memory_limit: int) -> FileScan:
                     rows.append(file.metadata.num_rows)
             elif kind == "ipc":
                 schemas.append(_ipc_schema(path))
-            elif not schemas:
-                from emix.data.files import csv_schema
-
-                schemas.append(csv_schema(path))
+            else:
+                schemas.append(_csv_schema(path, schemas[0] if schemas else None))
         except (pa.ArrowException, OSError) as error:
             raise DataError.damaged_file(path, detail=_first_line(error)) from error
     first = schemas[0]
-    for path, schema in zip(files, schemas, strict=False):
+    for path, schema in zip(files, schemas, strict=True):
         check_same(path, schema, first, first.names)
         extra = [name for name in schema.names if name not in first.names]
         if extra:
             raise DataError.column_missing_in_file(files[0], column=extra[0], available=first.names)
-    if len(set(first.names)) < len(first.names):
-        raise DataError.repeated_column(column=next(n for n in first.names if first.names.count(n) > 1))
     known = tuple(rows) if kind == "parquet" else None
-    return FileScan(tuple(first.names), tuple(files), kind, first, known, memory_limit=memory_limit)
+    return FileScan(tuple(first.names), tuple(files), kind, first, known, tuple(stamps), memory_limit=memory_limit)
+
+
+def _csv_schema(path: Path, first: Any) -> Any:
+    """Columns and types of the first CSV file; of another its columns, with the types that the first has."""
+    import pyarrow as pa
+
+    from emix.data.files import csv_schema, header_of
+
+    if first is None:
+        return csv_schema(path)
+    own = dict(zip(first.names, first.types, strict=True))
+    return pa.schema([(name, own.get(name, pa.null())) for name in header_of(path)])
 
 
 def _ipc_schema(path: Path) -> Any:
@@ -288,6 +328,28 @@ def _is_glob(text: str) -> bool:
     return glob.has_magic(text) and not Path(text).exists()
 
 
+def _is_hidden(path: Path) -> bool:
+    """Whether a file, or a folder that it lies in, is passed over: `_temporary`, `.ipynb_checkpoints`."""
+    return any(part.startswith(("_", ".")) for part in path.parts)
+
+
+def distinct_files(paths: Sequence[str | Path]) -> list[Path]:
+    """The files that several paths, folders or globs stand for.
+
+    Raises
+    ------
+    DataError
+        There are none, or one comes twice.
+    """
+    found = [path for one in paths for path in files_of(one)]
+    seen: set[Path] = set()
+    for path in found:
+        if path.resolve() in seen:
+            raise DataError.repeated_file(path)
+        seen.add(path.resolve())
+    return found
+
+
 def files_of(path: str | Path) -> list[Path]:
     """The files that a path, folder or glob stands for, in the order of their names.
 
@@ -300,10 +362,11 @@ def files_of(path: str | Path) -> list[Path]:
     if _is_glob(str(path)):
         found = sorted(Path(one) for one in glob.glob(str(path), recursive=True) if Path(one).is_file())
     elif path.is_dir():
-        hidden = ("_", ".")
         found = sorted(
-            one for one in path.rglob("*") if one.suffix.lower() in SUFFIXES and not one.name.startswith(hidden)
+            one for one in path.rglob("*") if one.suffix.lower() in SUFFIXES and not _is_hidden(one.relative_to(path))
         )
+        if not found:
+            raise DataError.no_file_in(path, known=SUFFIXES)
     else:
         found = [path]
     if not found:

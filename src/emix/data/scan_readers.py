@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from emix.data.scan import ROWS, SMALL, Batch, Scan
-from emix.data.scan_files import files_of, scan_files, stat_of
+from emix.data.scan_files import are_alike, distinct_files, scan_files, stamp_of
 from emix.data.table import from_matrix, read_frame
 from emix.errors import DataError
 
@@ -20,6 +20,8 @@ class ArrayScan(Scan):
     """A large array (n, d), such as a NumPy memory map."""
 
     array: Any = None
+    stamp: tuple[int, int] | None = None
+    """Size and time of the file of a memory map that only reads, when the scan was made."""
 
     @property
     def n_rows(self) -> int | None:
@@ -34,17 +36,27 @@ class ArrayScan(Scan):
         d = self.array.shape[1]
         position = [int(name[1:]) for name in wanted]
         everything = position == list(range(d))
+        self._check_unchanged()
         for start in range(0, len(self.array), ROWS):
             cells = np.asarray(self.array[start : start + ROWS])
             cells = cells if everything else cells[:, position]
             table = from_matrix(cells, wanted, has_names=False)
             yield Batch(replace(table, place=_Shift(start)), start)
 
+        self._check_unchanged()
+
+    def _check_unchanged(self) -> None:
+        """Raise if the file of the memory map is no longer what it was."""
+        if self.stamp is not None:
+            path = Path(self.array.filename)
+            now = stamp_of(path)
+            if now != self.stamp:
+                raise DataError.changed_file(path, before=self.stamp[0], now=now[0], unit="bytes")
+
     def fingerprint(self) -> list[Any]:
         path = getattr(self.array, "filename", None)
-        stat = None if path is None else stat_of(Path(path))
         about: list[Any] = ["array", list(self.array.shape), str(self.array.dtype)]
-        return about if stat is None else [*about, str(path), stat.st_size, stat.st_mtime_ns]
+        return about if path is None else [*about, str(path), *stamp_of(Path(path))]
 
 
 @dataclass(frozen=True)
@@ -62,28 +74,52 @@ class ReaderScan(Scan):
     """Whatever hands out Arrow record batches, again and again: `opened()` begins anew."""
 
     opened: Callable[[], Any] = field(default=lambda: (), repr=False)
+    schema: Any = None
 
     def batches(self, names: Sequence[str] | None = None) -> Iterator[Batch]:
         wanted = list(self.names if names is None else names)
         start = 0
         for record in record_batches(self.opened()):
-            missing = [name for name in wanted if name not in record.schema.names]
-            if missing:
-                raise DataError.unknown_column(column=missing[0], available=record.schema.names)
+            self._check_same(record.schema, wanted)
             table = read_frame(record.select(wanted))
             yield Batch(replace(table, place=_Shift(start)), start)
             start += table.n_rows
+
+    def _check_same(self, found: Any, names: Sequence[str]) -> None:
+        """Raise if a batch lacks a column, has it twice, or has it of another type than the first batch of all."""
+        for name in names:
+            if name not in found.names:
+                raise DataError.unknown_column(column=name, available=found.names)
+            if found.names.count(name) > 1:
+                raise DataError.repeated_column(column=name)
+            before, now = self.schema.field(name).type, found.field(name).type
+            if not are_alike(before, now):
+                raise DataError.type_changed(column=name, before=str(before), now=str(now))
 
     def fingerprint(self) -> list[Any]:
         return ["reader", list(self.names)]
 
 
+def is_query(data: Any) -> bool:
+    """Whether data are a query that a scan begins anew: a lazy frame of Polars, a data set, a relation of DuckDB."""
+    return any(hasattr(type(data), name) for name in ("collect_batches", "scanner", "fetch_arrow_reader"))
+
+
+def is_one_shot(data: Any) -> bool:
+    """Whether data can be read once only: a generator, a reader of record batches."""
+    return isinstance(data, Iterator)
+
+
 def record_batches(source: Any) -> Iterator[Any]:
-    """Arrow record batches of a reader, a table, an iterable of batches, or anything with `__arrow_c_stream__`."""
+    """Record batches of a query, a reader, a table, an iterable of these, or anything with `__arrow_c_stream__`."""
     import pyarrow as pa
 
+    source = _begun(source)
+    if isinstance(source, pa.RecordBatch):
+        yield source
+        return
     if hasattr(source, "__arrow_c_stream__"):
-        yield from pa.RecordBatchReader.from_stream(source)
+        yield from _stream(source)
         return
     if not isinstance(source, Iterable):
         raise DataError.unreadable(type(source).__name__)
@@ -91,30 +127,67 @@ def record_batches(source: Any) -> Iterator[Any]:
         if isinstance(one, pa.RecordBatch):
             yield one
         elif hasattr(one, "__arrow_c_stream__"):  # a polars or pandas frame
-            yield from pa.RecordBatchReader.from_stream(one)
+            yield from _stream(one)
         else:
             raise DataError.unreadable(f"an iterable of {type(one).__name__}")
 
 
-def _reader_of(source: Any) -> Callable[[], Any]:
-    """What begins reading a source anew: of a query of DuckDB or a lazy frame of Polars its batches."""
-    if callable(source) and not hasattr(source, "__arrow_c_stream__"):
-        return source  # type: ignore[no-any-return]
-    if hasattr(source, "collect_batches"):  # polars.LazyFrame
-        return lambda: source.collect_batches(chunk_size=ROWS, maintain_order=True)
-    if hasattr(source, "scanner"):  # pyarrow.dataset.Dataset
-        return lambda: source.scanner(batch_size=ROWS, fragment_readahead=1, batch_readahead=2).to_reader()
-    if hasattr(source, "fetch_arrow_reader"):  # duckdb.DuckDBPyRelation
-        return lambda: source.fetch_arrow_reader(ROWS)
-    return lambda: source
+def _stream(source: Any) -> Any:
+    """A reader of what has `__arrow_c_stream__`."""
+    import pyarrow as pa
+
+    try:
+        return pa.RecordBatchReader.from_stream(source)
+    except ValueError as error:  # a series; a frame of pandas with repeated names
+        raise DataError.unreadable(f"a {type(source).__name__}: {error}") from error
 
 
-def _names_of(source: Any) -> tuple[str, ...]:
+def _begun(source: Any) -> Any:
+    """A query as a reader of its batches; anything else as it is."""
+    kind = type(source)  # a column of a frame may have any of these names
+    if hasattr(kind, "collect_batches"):  # polars.LazyFrame
+        return source.collect_batches(chunk_size=ROWS, maintain_order=True)
+    if hasattr(kind, "scanner"):  # pyarrow.dataset.Dataset
+        return source.scanner(batch_size=ROWS, fragment_readahead=1, batch_readahead=2).to_reader()
+    if hasattr(kind, "fetch_arrow_reader"):  # duckdb.DuckDBPyRelation; newer ones warn of this name
+        return getattr(source, "to_arrow_reader", source.fetch_arrow_reader)(ROWS)
+    return source
+
+
+class _Anew:
+    """Begins reading a source anew.
+
+    Raises
+    ------
+    DataError
+        The source is one that can be read once only, or a function that returns the same such source again.
+    """
+
+    def __init__(self, source: Any) -> None:
+        self._source, self._last = source, None
+        self._is_function = callable(source) and not hasattr(source, "__arrow_c_stream__")
+        if is_one_shot(source):
+            raise DataError.read_once(f"a {type(source).__name__}")
+
+    def __call__(self) -> Any:
+        found = self._source() if self._is_function else self._source
+        if is_one_shot(found):
+            if found is self._last:
+                raise DataError.read_once(f"a function that returns the same {type(found).__name__} again")
+            self._last = found
+        return found
+
+
+def _schema_of(source: Any) -> Any:
+    """Columns and types: of what has none, those of its first batch."""
+    import pyarrow as pa
+
+    source = _begun(source)
     schema = getattr(source, "schema", None)
-    if schema is not None and hasattr(schema, "names"):
-        return tuple(str(name) for name in schema.names)
+    if isinstance(schema, pa.Schema):
+        return schema
     for record in record_batches(source):
-        return tuple(record.schema.names)
+        return record.schema
     raise DataError.no_rows("the source")
 
 
@@ -125,9 +198,10 @@ def scan(data: Any, *, memory_limit: int = SMALL) -> Scan:
     ----------
     data : path, folder, glob, list of paths, NumPy memory map, or a source of Arrow record batches
         Parquet, Arrow IPC (Feather) or CSV files; a folder stands for all such files below it, in the order of their
-        names. Record batches come from a `pyarrow.dataset.Dataset`, a DuckDB relation, a Polars `LazyFrame`, anything
+        names, but for what begins with . or _; folders such as `year=2024` make no column (a data set of pyarrow
+        does). Record batches come from a `pyarrow.dataset.Dataset`, a DuckDB relation, a Polars `LazyFrame`, anything
         with `__arrow_c_stream__`, or a function without arguments that begins reading anew and returns one of these or
-        an iterable of batches: `emix.scan(lambda: cursor.execute(sql).fetch_record_batch())`.
+        an iterable of batches: `emix.scan(lambda: connection.sql(query))`.
     memory_limit : int, default=64 MiB
         Bytes, at 8 a cell, up to which the rows are read into memory and stay there; 0 streams always. The result has
         the same bits either way.
@@ -141,7 +215,8 @@ def scan(data: Any, *, memory_limit: int = SMALL) -> Scan:
     Raises
     ------
     DataError
-        There are no such files, they are of several kinds, or their columns differ.
+        There are no such files, they are of several kinds, or their columns differ; or the source can be read once
+        only.
 
     Examples
     --------
@@ -151,13 +226,18 @@ def scan(data: Any, *, memory_limit: int = SMALL) -> Scan:
     if isinstance(data, Scan):
         return data if memory_limit == data.memory_limit else replace(data, memory_limit=memory_limit)
     if isinstance(data, str | Path):
-        return scan_files(files_of(data), memory_limit)
+        return scan_files(distinct_files([data]), memory_limit)
     if isinstance(data, list | tuple) and data and all(isinstance(one, str | Path) for one in data):
-        return scan_files([path for one in data for path in files_of(one)], memory_limit)
+        return scan_files(distinct_files(data), memory_limit)
     if isinstance(data, np.ndarray):
         if data.ndim != 2 or data.dtype.kind not in "fiub":
             raise DataError.shape(what="data", required="(n_rows, n_columns) of numbers", found=data.shape)
-        return ArrayScan(tuple(f"x{j}" for j in range(data.shape[1])), data, memory_limit=memory_limit)
-    opened = _reader_of(data)
-    names = _names_of(opened())
-    return ReaderScan(names, opened, memory_limit=memory_limit)
+        names = tuple(f"x{j}" for j in range(data.shape[1]))
+        is_read_only = getattr(data, "filename", None) is not None and getattr(data, "mode", None) == "r"
+        stamp = stamp_of(Path(data.filename)) if is_read_only else None  # type: ignore[attr-defined]
+        return ArrayScan(names, data, stamp, memory_limit=memory_limit)
+    opened = _Anew(data)
+    schema = _schema_of(opened())
+    found = ReaderScan(tuple(schema.names), opened, schema, memory_limit=memory_limit)
+    found._check_same(schema, schema.names)
+    return found

@@ -24,6 +24,7 @@ from emix.block import (
     readable,
     updated,
 )
+from emix.data.digest import digest_of
 from emix.data.encode import COMPACT_FROM, check_cells, encode
 from emix.data.knowledge import Knowledge
 from emix.data.preparation import PACK_FROM, Preparation, ordered_by_pattern
@@ -158,8 +159,14 @@ class InMemorySource:
         return None if self.knowledge is None else self.knowledge.names
 
     def fingerprint(self) -> list[Any]:
-        """Nothing: the rows are in memory."""
-        return []
+        """A digest of the rows, their weights, and what is known of their labels."""
+        known = (None, None) if self.knowledge is None else (self.knowledge.labels, self.knowledge.q)
+        return [digest_of(*self._cells, self.weight, *known)]
+
+    @property
+    def _cells(self) -> tuple[NDArray[Any], ...]:
+        """All arrays that hold cells."""
+        return (self.x,)
 
     @property
     def total_weight(self) -> float:
@@ -453,6 +460,14 @@ def says_nothing(x: Array, family: Family) -> NDArray[np.bool_]:
         missing = is_missing(x[:, group])
         silent &= missing.any(axis=1) if one.support.missing_is_joint else missing.all(axis=1)
     return silent
+
+
+def that_count(source: InMemorySource, family: Family) -> NDArray[np.bool_]:
+    """Which rows of a dense source count: of positive weight, and with something observed. A label alone says nothing.
+
+    A fit leaves the others out; what else sums over rows must too, or it were of other rows than those of the fit.
+    """
+    return np.asarray((source.weight > 0) & ~says_nothing(source.x, family))
 
 
 def check_columns(schema: Schema, summary: Summary, n_rows: int, family: Family, columns: Iterable[int]) -> None:

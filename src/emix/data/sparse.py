@@ -43,6 +43,11 @@ class SparseSource(InMemorySource):
 
     x: Any
 
+    @property
+    def _cells(self) -> tuple[NDArray[Any], ...]:
+        """All arrays that hold cells."""
+        return self.x.data, self.x.indices, self.x.indptr
+
     @cached_property
     def chunks(self) -> tuple[Chunk, ...]:
         """The rows, cut into as many chunks as their sums may take memory: the same for any number of threads."""

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emix.block import CHUNK_ROWS, Array, Chunk, Expectation, Schema, Summary
+from emix.data.digest import digest_of
 from emix.data.encode import check_cells
 from emix.data.gathering import Collapsing, Drawn, Kept, drawn_below
 from emix.data.knowledge import Knowledge
@@ -56,6 +57,8 @@ class StreamedSource:
     summary: Summary
     n_rows: int
     n_unobserved: int = 0
+    digest: int = 0
+    """Of weights and labels."""
     n_jobs: int = 1
     preparation: Preparation | None = None
     log_bases: dict[int, float] = field(default_factory=dict, repr=False)
@@ -90,8 +93,8 @@ class StreamedSource:
         return self.summary.is_complete
 
     def fingerprint(self) -> list[Any]:
-        """Names, sizes and times of the files."""
-        return self.reading.scan.fingerprint()
+        """Names, sizes and times of the files; which columns hold weights and labels, and a digest of these."""
+        return [*self.reading.scan.fingerprint(), self.reading.weights, self.reading.labels, self.digest]
 
     @property
     def total_weight(self) -> float:
@@ -280,14 +283,15 @@ def make_stream(
     if family is not None and any(one.needs_values for one, _, _ in asked_of(family, scan.names)):
         raise DataError.needs_memory(f"the family '{family}'")
     reading = read_as(scan, family, n_components, weights, labels, names)
-    source = StreamedSource(reading, nothing(len(reading.schema.names)), 0, n_jobs=n_jobs)
-    n_rows, n_unobserved, summary = _look(reading, n_jobs, n_expected=scan.n_rows)
+    look = _look(reading, n_jobs, n_expected=scan.n_rows)
+    n_rows = look.n_rows
     if n_rows == 0:
         raise DataError.no_rows("the data that count: all rows are without an observed cell or of weight 0")
     expected = scan.n_rows
     if _is_large(n_rows, reading) != (expected is None or _is_large(expected, reading)):
-        _, _, summary = _look(reading, n_jobs, n_expected=n_rows)
-    source = replace(source, summary=summary, n_rows=n_rows, n_unobserved=n_unobserved)
+        look = _look(reading, n_jobs, n_expected=n_rows)
+    summary = look.summary
+    source = StreamedSource(reading, summary, n_rows, look.n_unobserved, look.digest, n_jobs=n_jobs)
     if family is not None:
         for one, group in parts_of(family, reading.schema):
             check_columns(reading.schema, summary, n_rows, one, range(*group.indices(len(reading.schema.names))))
@@ -298,12 +302,22 @@ def _is_large(n_rows: int, reading: Reading) -> bool:
     return n_rows * len(reading.schema.names) >= COMPILE_FROM
 
 
-def _look(reading: Reading, n_jobs: int, *, n_expected: int | None) -> tuple[int, int, Summary]:
-    """Rows that count, those without an observed cell, and the summary; every cell is checked."""
+class _Looked(NamedTuple):
+    """Rows that count, those without an observed cell, the summary, and a digest of weights and labels."""
+
+    n_rows: int
+    n_unobserved: int
+    summary: Summary
+    digest: int
+
+
+def _look(reading: Reading, n_jobs: int, *, n_expected: int | None) -> _Looked:
+    """Look at all rows; every cell is checked."""
     d = len(reading.schema.names)
     places = places_of(reading)
     looks = [Look(group.stop - group.start, with_logs=log) for group, log in places]
-    n_unobserved = n_rows = 0
+    n_unobserved = n_rows = digest = 0
+    has_aside = reading.weights is not None or reading.labels is not None
     # the rows that count are not known yet where their number is asked for: 0 leaves that unchecked
     is_large = n_expected is None or n_expected * d >= COMPILE_FROM
 
@@ -314,27 +328,29 @@ def _look(reading: Reading, n_jobs: int, *, n_expected: int | None) -> tuple[int
             n_unobserved += reading.rows(batch)[1]
             yield batch
 
-    def seen(block: Block) -> list[tuple[int, list[Found]]]:
+    def seen(block: Block) -> list[tuple[int, int, list[Found]]]:
         return [
             (
                 len(chunk.x),
+                digest_of(chunk.weight, chunk.labels) if has_aside else 0,
                 [look_at(chunk.x[:, g], chunk.weight, with_logs=log, is_large=is_large) for g, log in places],
             )
             for chunk in block.chunks
         ]
 
-    def add(found: list[tuple[int, list[Found]]]) -> None:
-        nonlocal n_rows
-        for n, parts_found in found:
+    def add(found: list[tuple[int, int, list[Found]]]) -> None:
+        nonlocal n_rows, digest
+        for n, aside, parts_found in found:
             n_rows += n
+            digest = digest_of(np.array([aside]), after=digest)
             for look, one in zip(looks, parts_found, strict=True):
                 look.add(one)
 
     on_the_way = replace(reading, scan=_Checked(reading.scan.names, checked))
     each_in_order(seen, cut(on_the_way, 0, is_complete=False, is_ordered=False), add, n_jobs)
     if n_rows == 0:
-        return 0, n_unobserved, nothing(d)
-    return n_rows, n_unobserved, Summary.joined([look.summary for look in looks])
+        return _Looked(0, n_unobserved, nothing(d), digest)
+    return _Looked(n_rows, n_unobserved, Summary.joined([look.summary for look in looks]), digest)
 
 
 def places_of(reading: Reading) -> list[tuple[slice, bool]]:

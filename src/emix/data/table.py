@@ -137,6 +137,10 @@ def read_table(data: Any, *, takes_sparse: bool = False) -> Table:
         name = str(frame.name) if frame.name not in (None, "") else "x0"
         own = (_from_series(frame),)
         return _checked(Table((name,), own, has_names=frame.name not in (None, ""), library=library_of(frame)))
+    if hasattr(type(data), "__arrow_c_stream__"):  # a record batch, or the table of another library
+        import pyarrow as pa
+
+        return _from_frame(nw.from_native(pa.table(data), eager_only=True))
     if _is_tosses(data):
         return tosses(list(data))
     return _from_array(data)

@@ -17,7 +17,7 @@ from warnings import warn
 
 from emix.em.driver import EMResult, RunState
 from emix.errors import CheckpointWarning, FileError
-from emix.persistence import atomic_write, check_writable
+from emix.persistence import atomic_write, check_writable, remove_partial
 from emix.state import NotPlainError, decode, encode
 
 FORMAT = "emix-checkpoint"
@@ -53,10 +53,11 @@ class Checkpoint:
         self._written = self._kept_at = time.monotonic()
         self._kept: dict[str, float] = {}
         self.seed: int | None = None
-        if self.path.exists() and self.path.stat().st_size:
+        if self.path.is_file():
             self._read()
         else:
             check_writable(self.path)
+        remove_partial(self.path)
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
@@ -151,6 +152,8 @@ def read_body(path: Path) -> dict[str, Any]:
     """
     try:
         head_line, _, text = path.read_text(encoding="utf-8").partition("\n")
+        if not head_line and not text:
+            raise FileError.not_a_checkpoint(path, detail="it is empty: it was cut off")
         head = json.loads(head_line)
     except OSError as error:
         raise FileError.not_a_checkpoint(path, detail=(error.strerror or "it cannot be read").lower()) from error

@@ -184,6 +184,8 @@ class Run:
         """Check the invariants of a pass and add it to the history; `step` > 0 marks a leap."""
         if not math.isfinite(expectation.log_likelihood):
             raise InvariantError.not_finite(iteration=self.n_maps, found=expectation.log_likelihood)
+        if _is_float_array(expectation.statistics) and not np.isfinite(expectation.statistics).all():
+            raise InvariantError.statistics_not_finite(iteration=self.n_maps)
         audit, objective = audit_of(model, expectation), objective_of(model, expectation)
         self.is_monotone = audit.is_monotone
         gain = objective - self.objective

@@ -125,8 +125,11 @@ class DataError(EmixError, ValueError):
         return cls(f"there is no column {str(column)!r}.\n  The columns are: {listed(available)}.\n  Correct the name.")
 
     @classmethod
-    def repeated_column(cls, *, column: str) -> Self:
-        return cls(f"column names must be distinct.\n  Found '{column}' more than once.\n  Rename or drop one of them.")
+    def repeated_column(cls, *, column: str, path: Path | None = None) -> Self:
+        place = "" if path is None else f" in '{path}'"
+        return cls(
+            f"column names must be distinct.\n  Found '{column}' more than once{place}.\n  Rename or drop one of them."
+        )
 
     @classmethod
     def n_columns(cls, *, family: str, required: str, found: int) -> Self:
@@ -254,6 +257,20 @@ class DataError(EmixError, ValueError):
         return cls(f"a file is required.\n  There is none at '{path}'.\n  Check the path.")
 
     @classmethod
+    def no_file_in(cls, folder: Path | str, *, known: Iterable[str]) -> Self:
+        return cls(
+            f"a folder of files to be read is required.\n  '{folder}' holds none that ends in {listed(known)} (what "
+            f"begins with . or _ is passed over).\n  Check the path, or give the files these endings."
+        )
+
+    @classmethod
+    def repeated_file(cls, path: Path | str) -> Self:
+        return cls(
+            f"each file of a scan is to be named once.\n  '{path}' comes twice, by itself or in a folder or glob.\n"
+            f"  Leave one of them out."
+        )
+
+    @classmethod
     def in_start(cls, detail: Exception) -> Self:
         return cls(f"start: {detail}")
 
@@ -287,10 +304,11 @@ class DataError(EmixError, ValueError):
         )
 
     @classmethod
-    def changed_file(cls, path: Path | str, *, before: int, now: int) -> Self:
+    def changed_file(cls, path: Path | str, *, before: int, now: int, unit: str) -> Self:
+        is_same = " (written at another time)" if before == now else ""
         return cls(
             f"the files of a scan must stay as they are while they are read.\n"
-            f"  '{path}' had {before:,} rows and now has {now:,}.\n  Scan the files anew."
+            f"  '{path}' had {before:,} {unit} and now has {now:,}{is_same}.\n  Scan the files anew."
         )
 
     @classmethod
@@ -312,6 +330,28 @@ class DataError(EmixError, ValueError):
         return cls(
             f"a column needs one type in all files of a scan.\n  Column '{column}' is {found} in '{path}' and "
             f"{required} in the first file.\n  Convert the file, or leave it out."
+        )
+
+    @classmethod
+    def csv_cell(cls, path: Path | str, *, row: int, column: str, found: str, kind: str) -> Self:
+        return cls(
+            f"a column needs one type in all rows and all files of a scan.\n  Found {found} in row {row} of '{path}', "
+            f"column '{column}', which the beginning of the first file makes {kind}.\n"
+            f"  Correct the cell, leave the column out, or let a file come first that shows what it is."
+        )
+
+    @classmethod
+    def type_changed(cls, *, column: str, before: str, now: str) -> Self:
+        return cls(
+            f"a scan must hand out the same columns in all batches and at each pass.\n"
+            f"  Column '{column}' was {before} at first and now is {now}.\n  Give it a fixed type."
+        )
+
+    @classmethod
+    def read_once(cls, kind: str) -> Self:
+        return cls(
+            f"the rows of a scan are read again at each pass.\n  Found {kind}, which can be read once only.\n"
+            f"  Give a function that begins anew (emix.scan(lambda: ...)), or learn as rows come with emix.OnlineEM."
         )
 
     @classmethod

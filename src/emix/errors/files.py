@@ -27,6 +27,13 @@ class FileError(EmixError, ValueError):
         return cls(f"an output that can be written is required.\n  '{path}': {detail}.\n  Choose another path.")
 
     @classmethod
+    def same_file(cls, path: Path | str, *, first: str, second: str) -> Self:
+        return cls(
+            f"files that are read and written must be different ones.\n"
+            f"  {first} and {second} are both '{path}': one would replace the other.\n  Choose another path."
+        )
+
+    @classmethod
     def not_a_checkpoint(cls, path: Path | str, *, detail: str) -> Self:
         return cls(
             f"a checkpoint that emix wrote is required, or no file at all.\n  '{path}': {detail}.\n"

@@ -33,14 +33,14 @@ class FitError(EmixError, RuntimeError):
     def not_converged(cls, *, sentence: str, what: str) -> Self:
         return cls(
             f"{what} need a fit that converged.\n  This one: {sentence}.\n"
-            f"  Fit again from it (start=result.model) with a larger max_iter, or another stopping rule."
+            f"  Fit again from it (start=result) with a larger max_iter, or another stopping rule."
         )
 
     @classmethod
     def other_data(cls, *, found: float, required: float) -> Self:
         return cls(
-            f"the rows of the fit are required, with its labels= and sample_weight=.\n"
-            f"  The model has the log-likelihood {found!r} on these rows, and had {required!r} in its fit.\n"
+            f"the rows of the fit are required, with its labels and weights (labels, sample_weight).\n"
+            f"  The model has the log-likelihood {found:.12g} on these rows, and had {required:.12g} in its fit.\n"
             f"  Give the same data, labels and weights."
         )
 
@@ -161,6 +161,13 @@ class InvariantError(FitError):
         return cls(
             f"the expected counts must add up to the total weight.\n  In iteration {iteration} they add up to "
             f"{counted!r} instead of {total!r}.\n  The model's `expect` loses or invents rows."
+        )
+
+    @classmethod
+    def statistics_not_finite(cls, *, iteration: int) -> Self:
+        return cls(
+            f"the expected statistics must be finite.\n  In iteration {iteration} some are not.\n"
+            f"  Check the model's `expect`, or the scale of the data."
         )
 
     @classmethod

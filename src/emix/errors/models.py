@@ -146,6 +146,16 @@ class ModelError(EmixError, ValueError):
         )
 
     @classmethod
+    def kind(cls, *, name: str, requirement: str, found: object) -> Self:
+        """An argument is something else than what is asked for, whatever its value."""
+        shown = "None" if found is None else f"an object of type {type(found).__name__}"
+        return cls(f"{name} needs {requirement}.\n  Found {shown}.\n  Correct the argument.")
+
+    @classmethod
+    def twice(cls, *, name: str, found: object) -> Self:
+        return cls(f"{name} needs each candidate once.\n  Found {found!r} more than once.\n  Leave out what repeats.")
+
+    @classmethod
     def prior(cls, *, owner: str, kind: str, found: object) -> Self:
         return cls(f"{owner} needs a {kind} with hyperparameters.\n  Found {found!r}.\n  Correct the argument.")
 

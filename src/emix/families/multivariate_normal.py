@@ -316,10 +316,7 @@ class MultivariateNormal(GaussianFamily):
         units = np.outer(scale, scale) if own is None else own.units
         new = updated(self, mean=mean, covariance=C * units, prior=prior, _structure=self._structure)
         if is_apart:
-            try:
-                np.linalg.cholesky(C)  # in the columns' own units too, where the next iteration reads them
-            except np.linalg.LinAlgError as error:
-                raise self._least_of(C, count) from error
+            self._factored(C, count, least=RESOLUTION**2)  # in the columns' own units too: the next iteration's
             for k, part in enumerate(parts):  # each in its own units, where a narrow component is no narrower than wide
                 apart = new.covariance[k : k + 1] if len(parts) > 1 else new.covariance
                 part._factored(in_units(apart, part._factor(len(scale))), count, k)
@@ -425,16 +422,17 @@ class MultivariateNormal(GaussianFamily):
         """The floor; with factors, whose uniquenesses may lie at their bound, where that bound does not decide."""
         return 100 * LEAST if isinstance(self._structure, FactorAnalytic) else VARIANCE_FLOOR
 
-    def _factored(self, C: Array, count: Array, first: int = 0) -> Array:
+    def _factored(self, C: Array, count: Array, first: int = 0, least: float | None = None) -> Array:
         """Cholesky factors; raise if a conditional variance (a pivot squared) is nearly none of its column's."""
+        least = self._least_pivot if least is None else least
         try:
             L: Array = np.asarray(np.linalg.cholesky(C), dtype=np.float64)
         except np.linalg.LinAlgError:
             L = np.zeros_like(C)
-        if (diagonals(L) ** 2 > self._least_pivot).all():
+        if (diagonals(L) ** 2 > least).all():
             return L
         pivots = np.stack([cholesky_pivots(matrix) for matrix in C])
-        for k, j in np.argwhere(~(pivots > self._least_pivot)):
+        for k, j in np.argwhere(~(pivots > least)):
             raise self._collapse(first + int(k), int(j), float(pivots[k, j]), count)
         raise self._least_of(C, count)
 

@@ -11,12 +11,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from emix.data.protocol import RowSource
+from emix.data.table import read_table
 from emix.em.checkpoint import Checkpoint, read_body
 from emix.em.driver import EMResult, RunState, run_em
 from emix.em.incremental import run_incremental
+from emix.em.stopping import Rule
+from emix.errors import ModelError
 from emix.model import Mixture
 from emix.persistence import check_writable
 from emix.state import NotPlainError, encode
@@ -31,7 +32,7 @@ def check_path(path: str | Path) -> None:
         The file is damaged or no checkpoint, or the path cannot be written.
     """
     path = Path(path)
-    if path.exists() and path.stat().st_size:
+    if path.is_file():
         read_body(path)
     else:
         check_writable(path)
@@ -51,9 +52,9 @@ def open_checkpoint(path: str | Path, model: Any, source: RowSource, asked: dict
         "the model": str(model) if isinstance(model, Mixture) else type(model).__qualname__,
         "columns": list(source.schema.names),
         "the number of rows": source.n_rows,
+        **{name: _told(name, value, types) for name, value in asked.items()},
         "data": data_digest(source),
-        **{name: _digest(value, types) for name, value in asked.items()},
-        "the model's options and parameters": _digest(model, types),
+        "the model's options and parameters": _digest_of_model(model, types),
     }
     return Checkpoint(path, whole, types)
 
@@ -69,27 +70,50 @@ def own_types(model: Any) -> dict[str, type]:
 
 
 def data_digest(source: RowSource) -> str:
-    """Tells these rows from others by schema, size and moments, labels, and the files' names, sizes and times."""
-    found = hashlib.sha256()
-    known = source.knowledge
-    for part in (encode(source.schema), encode(source.summary), source.fingerprint()):
-        found.update(json.dumps(part).encode())
-    if known is not None:
-        for array in (known.labels, known.q):
-            found.update(b"" if array is None else np.ascontiguousarray(array).tobytes())
-    return found.hexdigest()[:16]
+    """Tells these rows from others: by all cells in memory, by names, sizes and times of files, and by moments."""
+    parts = (encode(source.schema), encode(source.summary), source.component_names, source.fingerprint())
+    return _sha256(parts)
 
 
-def _digest(value: Any, types: dict[str, type]) -> Any:
-    """Plain values as they are; others as a digest of all that they hold."""
+def column_of(known: Any) -> str | None:
+    """How labels or weights were given: by the name of their column, or as such; the digest of the data holds these."""
+    return known if known is None or isinstance(known, str) else "an array"
+
+
+def _sha256(plain: Any) -> str:
+    return hashlib.sha256(json.dumps(plain).encode()).hexdigest()[:16]
+
+
+def _told(name: str, value: Any, types: dict[str, type]) -> Any:
+    """An argument as a checkpoint tells it from others: plain values and rules as they are, else by a digest.
+
+    Raises
+    ------
+    ModelError
+        It holds something that cannot be told from something else of its kind.
+    """
     if isinstance(value, str | int | float | bool | type(None)):
         return value
-    if isinstance(value, list | tuple | np.ndarray | Mixture) or is_dataclass(value):
-        try:
-            return hashlib.sha256(json.dumps(encode(value, types)).encode()).hexdigest()[:16]
-        except NotPlainError:
-            pass
-    return type(value).__qualname__
+    is_own = type(value).__module__.partition(".")[0] == "emix"
+    if isinstance(value, Rule) and is_own:
+        return repr(value)
+    if hasattr(value, "__array__"):
+        value = [one.tolist() if one.dtype == object else one for one in read_table(value).columns]
+    elif hasattr(value, "__dict__") and not is_own:  # a rule of the user's, whether a dataclass or not
+        value = (type(value).__qualname__, vars(value))
+    try:
+        return _sha256(encode(value, types))
+    except NotPlainError as error:
+        requirement = "what a checkpoint can hold: numbers, text, arrays, or dataclasses of these"
+        raise ModelError.argument(name=name, requirement=requirement, found=str(error)) from error
+
+
+def _digest_of_model(model: Any, types: dict[str, type]) -> str:
+    """Of all that a model holds; of one that no checkpoint can hold, its kind."""
+    try:
+        return _sha256(encode(model, types))
+    except NotPlainError:
+        return type(model).__qualname__
 
 
 def run_kept(

@@ -20,21 +20,21 @@ from emix.errors import ConvergenceWarning, FitError, ImpossibleRowError, ModelE
 from emix.families import Family
 from emix.fitting.advice import advice
 from emix.fitting.blocking import Blocking
-from emix.fitting.checkpointing import check_path, open_checkpoint
+from emix.fitting.checkpointing import check_path, column_of, open_checkpoint
 from emix.fitting.opening import open_rows
 from emix.fitting.rows import Rows
 from emix.fitting.runs import OnIteration, best_of, has_ended, run_starts
 from emix.fitting.settings import Settings, make_settings, whole_number
 from emix.fitting.starting import Start, is_seeded, with_held_of
 from emix.model import Mixture, Model
-from emix.results import FitResult, StartRecord, StopReason
+from emix.results import FitResult, StartRecord, StopReason, model_of
 from emix.threads import blas_limited
 
 LOGGER = logging.getLogger("emix")
 
 
 def fit(
-    model: Mixture | Model,
+    model: Mixture | Model | FitResult,
     data: Any,
     *,
     labels: Any = None,
@@ -56,7 +56,7 @@ def fit(
 
     Parameters
     ----------
-    model : Mixture, or any object with `expect` and `maximize`
+    model : Mixture, FitResult, or any object with `expect` and `maximize`
         A specification such as `Mixture(Poisson(), 2)`, or a model with parameters, which is then the start.
     data : array-like, data frame (pandas, polars, pyarrow), dict of columns, list of toss sequences, path, Scan or Dask
         One row per draw. NaN, null and None are missing. Or a sparse matrix of SciPy, for `Bernoulli`, `Poisson` and
@@ -70,7 +70,7 @@ def fit(
         a column of the data.
     sample_weight : array-like of shape (n,) or str, optional
         As numbers or as the name of a column. Weight 3 equals the row three times; 0 leaves it out.
-    start : Mixture, list of Mixture, array-like of shape (n,) or (n, K), or str, optional
+    start : Mixture, FitResult, list of these, array-like of shape (n,) or (n, K), or str, optional
         Parameters; several sets of them; labels or responsibilities for a first M-step; or how rows are seeded:
         'k-means++', 'random', 'ward' (hierarchical clustering), or 'short-runs' (`n_init` short runs of these kinds,
         the best of them continued). Default: the model's parameters where it has them, else 'short-runs', or
@@ -130,6 +130,10 @@ def fit(
     """
     if isinstance(model, Family | str):
         raise ModelError.argument(name="model", requirement="a Mixture, such as Mixture(Normal(), 2)", found=model)
+    model, start = model_of(model), [model_of(one) for one in start] if isinstance(start, list) else model_of(start)
+    if not hasattr(model, "expect") or not hasattr(model, "maximize"):
+        requirement = "a Mixture, such as Mixture(Normal(), 2), or a model of your own with `expect` and `maximize`"
+        raise ModelError.kind(name="model", requirement=requirement, found=model)
     settings = make_settings(
         stop=stop,
         tol=tol,
@@ -144,9 +148,13 @@ def fit(
     if checkpoint is not None:
         check_path(checkpoint)
     opened = open_rows(data, labels=labels, sample_weight=sample_weight, takes_sparse=isinstance(model, Mixture))
-    how = {"accelerate": accelerate, "algorithm": algorithm, "n_blocks": n_blocks}
-    how |= {"random_state": random_state if isinstance(random_state, int) else None}
-    keeping = None if checkpoint is None else Keeping(checkpoint, {"start": start, **how})
+    keeping = None
+    if checkpoint is not None:
+        how: dict[str, Any] = {"accelerate": accelerate, "algorithm": algorithm, "n_blocks": n_blocks}
+        how |= {"labels": column_of(labels), "sample_weight": column_of(sample_weight)}
+        # a generator is told by the seed that was drawn from it
+        how |= {"random_state": None if random_state is None else settings.seed}
+        keeping = Keeping(checkpoint, {"start": start, **how})
     with blas_limited():
         if isinstance(model, Mixture):
             rows = Rows(opened, n_jobs=settings.n_jobs)
@@ -155,7 +163,8 @@ def fit(
             source = opened.source_for_any(model, settings.n_jobs)
             kept, settings = _kept(keeping, model, source, settings)
             starts = [Start("given", one) for one in (start if isinstance(start, list | tuple) else [start or model])]
-            result = _fit_from(starts, source, source, settings, on_iteration, kept)
+            before = None if kept is None else kept.result
+            result = before or _fit_from(starts, source, source, settings, on_iteration, kept)
     if result.stop_reason is StopReason.MAX_ITER:
         sentence = result.stop_reason.sentence
         warn(f"{sentence} after {result.n_iter} iterations. Raise max_iter, or tol.", ConvergenceWarning, stacklevel=2)
@@ -254,8 +263,9 @@ def _result(starts: list[Start], runs: list[EMResult | None], source: RowSource,
             records.append(StartRecord(i, start.method, -np.inf, StopReason.DEGENERATE, 0, start.message))
         else:
             last = run.history[-1]
-            values = (i, start.method, run.log_likelihood, run.stop_reason, last.iteration, run.message)
-            records.append(StartRecord(*values, log_prior=run.objective - run.log_likelihood))
+            values = (i, start.method, float(run.log_likelihood), run.stop_reason, last.iteration, run.message)
+            log_prior, weight = float(run.objective - run.log_likelihood), float(run.expectation.weight)
+            records.append(StartRecord(*values, log_prior=log_prior, weight=weight))
     ended = [run for run in runs if run is not None and has_ended(run)]
     if not ended:
         first = next(record.message for record in records if record.message)

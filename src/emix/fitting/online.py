@@ -29,9 +29,10 @@ from emix.block import Array, Expectation, Level, Schema
 from emix.centred import CentredMixture, well_conditioned
 from emix.data.knowledge import Knowledge, read_labels
 from emix.data.scan import Scan, joined_cells
-from emix.data.source import InMemorySource, make_source, says_nothing
+from emix.data.scan_readers import is_one_shot, record_batches
+from emix.data.source import InMemorySource, make_source, that_count
 from emix.data.sparse import make_sparse_source
-from emix.data.table import Table
+from emix.data.table import Table, read_frame
 from emix.errors import DataError, ImpossibleRowError, ModelError
 from emix.families import Binding
 from emix.fitting.blocking import check_linear
@@ -41,6 +42,7 @@ from emix.fitting.rows import sums_of_rows
 from emix.fitting.runs import SPREAD
 from emix.fitting.settings import draw_seed, n_threads, whole_number
 from emix.model import Mixture
+from emix.results import FitResult, model_of
 from emix.threads import blas_limited
 
 GROWTH = 1.0
@@ -92,7 +94,7 @@ class OnlineEM:
 
     Parameters
     ----------
-    mixture : Mixture
+    mixture : Mixture or FitResult
         A specification: the first batch is fitted, and its fit is the start. Or a mixture with parameters, which are
         then the start. Its sums must not depend on its parameters.
     step_exponent : float, default=0.6
@@ -139,7 +141,7 @@ class OnlineEM:
 
     def __init__(
         self,
-        mixture: Mixture,
+        mixture: Mixture | FitResult,
         *,
         step_exponent: float = 0.6,
         delay: float = 1.0,
@@ -150,7 +152,8 @@ class OnlineEM:
         n_jobs: int | None = None,
         random_state: Any = None,
     ) -> None:
-        check_linear(mixture, "online EM")
+        own: Mixture = model_of(mixture)
+        check_linear(own, "online EM")
         if (
             isinstance(step_exponent, bool)
             or not isinstance(step_exponent, int | float)
@@ -160,7 +163,7 @@ class OnlineEM:
             raise ModelError.argument(name="step_exponent", requirement=requirement, found=step_exponent)
         if isinstance(delay, bool) or not isinstance(delay, int | float) or not 1 <= delay < math.inf:
             raise ModelError.argument(name="delay", requirement="a finite number >= 1", found=delay)
-        self.mixture = mixture
+        self.mixture = own
         self.step_exponent, self.delay, self.average = float(step_exponent), float(delay), bool(average)
         self.first_rows = whole_number("first_rows", first_rows, least=1)
         self.levels = {str(name): tuple(own) for name, own in (levels or {}).items()}
@@ -214,31 +217,39 @@ class OnlineEM:
 
         Parameters
         ----------
-        batch : array-like, data frame, dict of columns, path or Scan
-            One row or more, with the columns of the first batch. The rows of a scan that is larger than memory are
-            taken batch by batch as they are read.
+        batch : array-like, data frame, dict of columns, path, Scan, or reader of Arrow record batches
+            One row or more, with the columns of the first batch. The rows of a scan that is larger than memory, or of
+            a reader, which may be one that can be read once only, are taken batch by batch as they are read. A batch
+            in which no row counts, as all weights are 0 or nothing is observed, changes nothing.
         labels, sample_weight
-            As in `emix.fit`. Components have the names that labels of the first fit gave them.
+            As in `emix.fit`, of a scan or reader the names of columns. Components have the names that labels of the
+            first fit gave them.
 
         Raises
         ------
         DataError
             The rows cannot be: other columns, a cell outside the support, a category that is not known. Nothing of the
-            batch is then learnt.
+            batch is then learnt; of a scan or reader the batches before it are.
         DegenerateError
             A component lost its spread or its rows; nothing of the batch is then learnt.
         """
-        data = open_data(batch, takes_sparse=True)
-        how: dict[str, Any] = {"labels": labels, "sample_weight": sample_weight, "takes_sparse": True}
+        how: dict[str, Any] = {"labels": labels, "sample_weight": sample_weight, "takes_sparse": True, "for_fit": False}
+        data = batch if is_one_shot(batch) else open_data(batch, takes_sparse=True)
         if isinstance(data, Scan):
             open_rows(data, **how)  # of a scan these must be columns
             for one in data.batches():
-                self._learn(open_rows(one.table, **how))
+                self._learn(one.table, how)
+        elif is_one_shot(data):
+            for record in record_batches(data):
+                self._learn(read_frame(record), how)
         else:
-            self._learn(open_rows(data, **how))
+            self._learn(data, how)
         return self
 
-    def _learn(self, rows: OpenRows) -> None:
+    def _learn(self, batch: Any, how: dict[str, Any]) -> None:
+        rows = open_rows(batch, **how)
+        if not rows.table.n_rows or (rows.weight is not None and not rows.weight.any()):
+            return
         with blas_limited():
             if self._state is not None:
                 self._step(rows, self._state)
@@ -281,10 +292,10 @@ class OnlineEM:
     def _begin(self, model: Mixture, rows: OpenRows) -> None:
         """The statistics of the first rows under the start."""
         source = self._source(model, rows)
-        if model.family.binding is None:
-            model = model.bind(source.schema, source.summary)
         if source.n_rows == 0:
             return
+        if model.family.binding is None:
+            model = model.bind(source.schema, source.summary)
         if isinstance(well_conditioned(model), CentredMixture):
             found = "components so far apart, or so narrow, that each must be summed about its own mean"
             raise ModelError.needs_linear(what="online EM", found=found)
@@ -299,9 +310,10 @@ class OnlineEM:
 
     def _step(self, rows: OpenRows, state: _State) -> None:
         """One step from the state before."""
-        source = self._source(state.model, rows).prepared_for(state.model.family)
+        source = self._source(state.model, rows)
         if source.n_rows == 0:  # nothing was observed
             return
+        source = source.prepared_for(state.model.family)
         s, found = _expected(state, source)
         mean_weight = (state.weight + found.weight) / (state.rows + source.n_rows)
         gamma = self._step_over(state.rows, found.weight / mean_weight)
@@ -333,7 +345,7 @@ class OnlineEM:
         if table.sparse is not None:
             return make_sparse_source(table, model.family, knowledge=known, **own)
         source = make_source(table, model.family, knowledge=known, for_fit=False, **own)
-        return source.take(np.flatnonzero((source.weight > 0) & ~says_nothing(source.x, model.family)))
+        return source.take(np.flatnonzero(that_count(source, model.family)))
 
 
 def _expected(state: _State, source: InMemorySource) -> tuple[Array, Expectation]:

@@ -13,7 +13,7 @@ from emix.data.knowledge import Knowledge, read_labels, read_weights
 from emix.data.protocol import RowSource
 from emix.data.scan import Scan
 from emix.data.scan_files import is_many
-from emix.data.scan_readers import scan
+from emix.data.scan_readers import is_one_shot, is_query, scan
 from emix.data.source import make_source, plain_source
 from emix.data.sparse import make_sparse_source
 from emix.data.stream import make_stream
@@ -102,13 +102,17 @@ def open_data(data: Any, *, takes_sparse: bool = False) -> Table | Scan:
         data = scan(data)
     elif is_dask(data):
         data = dask_scan(data)
+    elif is_query(data) or is_one_shot(data):
+        data = scan(data)
     if not isinstance(data, Scan):
         return read_table(data, takes_sparse=takes_sparse)
     return data.read() if data.is_small else data
 
 
-def open_rows(data: Any, *, labels: Any = None, sample_weight: Any = None, takes_sparse: bool = False) -> OpenRows:
-    """Data with labels and weights, which are arrays, or columns of the data by name.
+def open_rows(
+    data: Any, *, labels: Any = None, sample_weight: Any = None, takes_sparse: bool = False, for_fit: bool = True
+) -> OpenRows:
+    """Data with labels and weights, which are arrays, or columns of the data by name; for a fit some weight counts.
 
     Raises
     ------
@@ -127,4 +131,5 @@ def open_rows(data: Any, *, labels: Any = None, sample_weight: Any = None, takes
     labels = opened.column(labels) if isinstance(labels, str) else labels
     sample_weight = opened.column(sample_weight) if isinstance(sample_weight, str) else sample_weight
     opened = opened.without(*aside) if aside else opened
-    return OpenRows(opened, labels, read_weights(sample_weight, n_rows=opened.n_rows, table=opened))
+    weight = read_weights(sample_weight, n_rows=opened.n_rows, table=opened, for_fit=for_fit)
+    return OpenRows(opened, labels, weight)

@@ -38,6 +38,12 @@ class Rows:
         self._made: dict[Hashable, Any] = {}
         self._lock = RLock()
 
+    def __getstate__(self) -> dict[str, Any]:  # what was made is made anew in another process
+        return {"opened": self.opened, "n_jobs": self.n_jobs}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]
+
     def _once(self, key: Hashable, make: Callable[[], T]) -> T:
         """What `make` makes, when it is first asked for; an error is raised again for whoever asks again."""
         with self._lock:

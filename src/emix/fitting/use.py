@@ -14,17 +14,18 @@ from emix.block import Array, Chunk, Expectation, Schema, as_cells
 from emix.centred import well_conditioned
 from emix.data.knowledge import read_labels, read_weights
 from emix.data.scan import Scan
-from emix.data.source import InMemorySource, make_source, says_nothing
+from emix.data.source import InMemorySource, make_source, that_count
 from emix.data.sparse import log_base_of, make_sparse_source
 from emix.data.summary import summarize
 from emix.data.table import Table
-from emix.errors import DataError, ImpossibleRowError, ImputationWarning, ModelError
+from emix.errors import DataError, ImpossibleRowError, ImputationWarning
 from emix.families import Categorical, Columns, Family
 from emix.families.columns import Part
 from emix.fitting.opening import open_data
 from emix.fitting.settings import draw_seed, whole_number
 from emix.kernels import reference
 from emix.model import Mixture
+from emix.results import Fitted, mixture_of
 
 
 @dataclass(frozen=True)
@@ -59,12 +60,12 @@ class EStep:
         return self.model.maximize(self.expectation.statistics)
 
 
-def e_step(model: Mixture, data: Any, *, labels: Any = None, sample_weight: Any = None) -> EStep:
+def e_step(model: Fitted, data: Any, *, labels: Any = None, sample_weight: Any = None) -> EStep:
     """One E-step of a model with parameters on data.
 
     Parameters
     ----------
-    model : Mixture
+    model : Mixture, FitResult or fitted estimator
         With parameters.
     data, labels, sample_weight
         As in `fit`.
@@ -83,7 +84,7 @@ def e_step(model: Mixture, data: Any, *, labels: Any = None, sample_weight: Any 
     """
     model, source = prepared(model, data, labels=labels, sample_weight=sample_weight)
     parts = [reference.responsibilities(model.log_joint(chunk)) for chunk in source.chunks]
-    counted = np.flatnonzero((source.weight > 0) & ~says_nothing(source.x, model.family))
+    counted = np.flatnonzero(that_count(source, model.family))
     log_evidence = np.concatenate([evidence for _, evidence in parts])[counted]
     if not np.isfinite(log_evidence).all():
         row = int(counted[np.argmax(~np.isfinite(log_evidence))])
@@ -98,7 +99,7 @@ def e_step(model: Mixture, data: Any, *, labels: Any = None, sample_weight: Any 
     return EStep(log_prob, resp, raw, model.statistic_names, expectation.log_likelihood, expectation, model)
 
 
-def score_samples(model: Mixture, data: Any) -> Array:
+def score_samples(model: Fitted, data: Any) -> Array:
     """Log-density of each row under the mixture, (n,), in nats; -inf for a row that is impossible.
 
     Raises
@@ -106,6 +107,7 @@ def score_samples(model: Mixture, data: Any) -> Array:
     DataError
         The data cannot be.
     """
+    model = mixture_of(model)
     if isinstance(rows := open_data(data, takes_sparse=True), Scan):
         return np.concatenate([score_samples(model, table) for table in tables_of(model, rows)])
     model, source = prepared(model, rows, takes_sparse=True)
@@ -115,7 +117,7 @@ def score_samples(model: Mixture, data: Any) -> Array:
     return np.concatenate(scores)
 
 
-def responsibilities(model: Mixture, data: Any, *, labels: Any = None) -> Array:
+def responsibilities(model: Fitted, data: Any, *, labels: Any = None) -> Array:
     """p(z = k given x) for each row, (n, K); for a row that is impossible under every component the proportions.
 
     Raises
@@ -123,6 +125,7 @@ def responsibilities(model: Mixture, data: Any, *, labels: Any = None) -> Array:
     DataError
         The data cannot be.
     """
+    model = mixture_of(model)
     if isinstance(rows := open_data(data, takes_sparse=True), Scan):
         if labels is not None:
             raise DataError.needs_memory("a prediction with labels")
@@ -136,7 +139,7 @@ def source_responsibilities(model: Mixture, source: InMemorySource) -> Array:
     return np.concatenate([_responsibilities(model, chunk) for chunk in source.chunks])
 
 
-def predict(model: Mixture, data: Any, *, labels: Any = None) -> NDArray[np.intp]:
+def predict(model: Fitted, data: Any, *, labels: Any = None) -> NDArray[np.intp]:
     """The component with the largest responsibility for each row, (n,); where a label is known, that one.
 
     Raises
@@ -147,12 +150,12 @@ def predict(model: Mixture, data: Any, *, labels: Any = None) -> NDArray[np.intp
     return np.asarray(responsibilities(model, data, labels=labels).argmax(axis=1))
 
 
-def impute(model: Mixture, data: Any, *, draws: int | None = None, random_state: Any = None) -> NDArray[Any]:
+def impute(model: Fitted, data: Any, *, draws: int | None = None, random_state: Any = None) -> NDArray[Any]:
     """Rows with their missing cells filled in; a missing category by the most probable one, or by a draw.
 
     Parameters
     ----------
-    model : Mixture
+    model : Mixture, FitResult or fitted estimator
         With parameters.
     data
         As in `fit`, with missing cells.
@@ -216,13 +219,13 @@ def decoded(rows: Array, levels: tuple[Any, ...]) -> NDArray[Any]:
 
 
 def sample(
-    model: Mixture, n: int, *, random_state: Any = None, given: Any = None
+    model: Fitted, n: int, *, random_state: Any = None, given: Any = None
 ) -> tuple[NDArray[Any], NDArray[np.intp]]:
     """Draw rows from a model.
 
     Parameters
     ----------
-    model : Mixture
+    model : Mixture, FitResult or fitted estimator
         With parameters.
     n : int
         Number of rows.
@@ -238,8 +241,7 @@ def sample(
     labels : ndarray of shape (n,)
         Their components.
     """
-    if not model.is_fitted:
-        raise ModelError.not_fitted("This mixture")
+    model = mixture_of(model)
     rng = np.random.default_rng(draw_seed(random_state))
     n = whole_number("n", n, least=1)
     column = None if given is None else np.broadcast_to(np.asarray(given, dtype=np.float64).ravel(), (n,))[:, None]
@@ -286,11 +288,10 @@ def _own_levels(family: Family, names: tuple[str, ...]) -> tuple[Any, ...]:
 
 
 def prepared(
-    model: Mixture, data: Any, *, labels: Any = None, sample_weight: Any = None, takes_sparse: bool = False
+    model: Fitted, data: Any, *, labels: Any = None, sample_weight: Any = None, takes_sparse: bool = False
 ) -> tuple[Mixture, InMemorySource]:
-    """Read rows for a model with parameters, and bind it to them where no fit has."""
-    if not model.is_fitted:
-        raise ModelError.not_fitted("This mixture")
+    """Read rows for a model with parameters, or that of a fit, and bind it to them where no fit has."""
+    model = mixture_of(model)
     table = open_data(data, takes_sparse=takes_sparse)
     if isinstance(table, Scan):
         raise DataError.needs_memory("a look at every row")

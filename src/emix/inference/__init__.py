@@ -5,13 +5,14 @@ from emix.inference.boxes import interval_probability
 from emix.inference.candidates import Candidate, Selection
 from emix.inference.conditional import condition, marginal, predict_given
 from emix.inference.diagnosis import Diagnosis, Finding, diagnose
+from emix.inference.estimates import Estimate
 from emix.inference.frames import responsibilities_frame, to_frame
 from emix.inference.goodness import quantile_residuals
 from emix.inference.selection import select
 from emix.inference.separation import Merging, merge_components, separation
 from emix.inference.tables import TableFit, bivariate_residuals, item_names, table_fit
 from emix.inference.tests import LikelihoodRatioTest, WaldTest, likelihood_ratio_test, wald_test
-from emix.inference.uncertainty import Estimate, Uncertainty, standard_errors
+from emix.inference.uncertainty import Uncertainty, standard_errors
 
 __all__ = [
     "Bootstrap",

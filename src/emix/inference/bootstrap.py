@@ -25,16 +25,25 @@ from scipy.optimize import linear_sum_assignment
 
 from emix.block import Array, as_cells
 from emix.centred import plain
-from emix.data.source import InMemorySource, says_nothing
+from emix.data.source import InMemorySource, that_count
 from emix.data.summary import summarize
 from emix.errors import FitError, ModelError
-from emix.families import Binomial, Columns, Multinomial
+from emix.families import Binomial, Columns, Family, Multinomial
 from emix.families.base import take
 from emix.families.censored import CensoredFamily
 from emix.fitting.settings import draw_seed, n_threads, whole_number
 from emix.fitting.use import prepared
 from emix.inference.derivatives import FEW
-from emix.inference.readings import LOGIT, Reading, groups_of, proportions_reading, readings_of
+from emix.inference.estimates import (
+    AT_BOUNDARY,
+    FIXED,
+    Estimate,
+    chosen,
+    estimates_frame,
+    estimates_html,
+    estimates_text,
+)
+from emix.inference.readings import LOGIT, Reading, bounded_readings, groups_of, proportions_reading, readings_of
 from emix.inference.replicates import (
     Replicate,
     batch_size,
@@ -47,20 +56,11 @@ from emix.inference.replicates import (
     statistics_of,
     with_weights,
 )
-from emix.inference.uncertainty import (
-    AT_BOUNDARY,
-    FIXED,
-    Estimate,
-    check_converged,
-    check_level,
-    check_same_rows,
-    chosen,
-    estimates_frame,
-    estimates_html,
-)
+from emix.inference.uncertainty import check_level, check_same_rows, converged_result
 from emix.kernels.reference import responsibilities
 from emix.model import Mixture
-from emix.results import FitResult
+from emix.results import FitResult, FittedEstimator, mixture_of
+from emix.spaces import Nonnegative
 from emix.threads import blas_limited, map_in_order
 
 KINDS = ("parametric", "nonparametric", "weighted")
@@ -79,7 +79,8 @@ class Bootstrap:
     Attributes
     ----------
     estimates : tuple of Estimate
-        Standard errors are standard deviations over the replicates, intervals their percentiles.
+        Standard errors are standard deviations over the replicates, intervals their percentiles; None where `note`
+        says why, above all of what lies at the boundary of what it may be: replicates tell nothing there.
     replicates : dict of str to ndarray of shape (R, ...), or tuple of such
         Parameters of the replicates that succeeded, with components in the order of the fit.
     n_failed : int
@@ -120,19 +121,27 @@ class Bootstrap:
         """Of the estimates, like `mean[0, waiting]`."""
         return tuple(one.name for one in self.estimates)
 
+    @property
+    def _title(self) -> str:
+        failed = f" ({self.n_failed} failed)" if self.n_failed else ""
+        ended = "" if self.is_complete else ", interrupted"
+        return f"{100 * self.level:g} % intervals, {self.n_replicates} {self.kind} replicates{failed}{ended}"
+
     def __str__(self) -> str:
-        """A line, and one for each estimate."""
-        head = f"{self.n_replicates} {self.kind} replicates, {self.n_failed} failed; {100 * self.level:g} % intervals"
-        lines = [f"{one.name}: {one.value:.6g} ({one.lower} to {one.upper})" for one in self.estimates]
-        return "\n".join([head, *lines])
+        """The estimates as a table."""
+        return estimates_text(self.estimates, self._title)
+
+    __repr__ = __str__
 
     def _repr_html_(self) -> str:
         """For notebooks."""
-        return estimates_html(self.estimates, f"{100 * self.level:g} % intervals, {self.n_replicates} replicates")
+        return estimates_html(self.estimates, self._title)
 
-    def of(self, parameter: str, component: int | None = None, column: str | None = None) -> Any:
+    def of(
+        self, parameter: str, component: int | None = None, column: str | None = None, level: str | None = None
+    ) -> Any:
         """The estimate of a parameter, or the tuple of all that fit; see `Uncertainty.of`."""
-        return chosen(self.estimates, parameter, component, column)
+        return chosen(self.estimates, parameter, component, column, level)
 
     def to_frame(self, library: str | None = None) -> Any:
         """One row per estimate, as a data frame of pandas, polars or pyarrow: by default of the library of the fit."""
@@ -140,7 +149,7 @@ class Bootstrap:
 
 
 def bootstrap(
-    result: FitResult,
+    result: FitResult | FittedEstimator,
     data: Any,
     *,
     kind: str = "parametric",
@@ -156,7 +165,7 @@ def bootstrap(
 
     Parameters
     ----------
-    result : FitResult
+    result : FitResult or fitted estimator
         Converged, of a mixture.
     data, labels, sample_weight
         Those of the fit. Known labels stay known in each replicate; a weight of 3 equals the row three times.
@@ -199,9 +208,8 @@ def bootstrap(
         raise ModelError.choice(what="kind of bootstrap", found=kind, available=KINDS)
     check_level(level)
     n_replicates = whole_number("n_replicates", n_replicates, least=LEAST)
-    check_converged(result, "Bootstrap intervals")
-    if not isinstance(result.model, Mixture):
-        raise ModelError.argument(name="result", requirement="a fit of a Mixture", found=type(result.model).__name__)
+    result = converged_result(result, "Bootstrap intervals")
+    mixture_of(result)
     threads, seed = n_threads(n_jobs), draw_seed(random_state)
     plan = make_plan(result, data, kind, labels, sample_weight)
     seeds = np.random.SeedSequence(seed).spawn(n_replicates)
@@ -337,8 +345,7 @@ def make_plan(result: FitResult, data: Any, kind: str, labels: Any, sample_weigh
         Rows with weights that are no whole numbers cannot be drawn.
     """
     model, source = prepared(result.model, data, labels=labels, sample_weight=sample_weight)
-    counts = (source.weight > 0) & ~says_nothing(source.x, model.family)
-    source = source.take(np.flatnonzero(counts))
+    source = source.take(np.flatnonzero(that_count(source, model.family)))
     check_same_rows(source.sum_over_chunks(model.expect).log_likelihood, result)
     if kind == "parametric":
         n = np.round(source.weight)
@@ -414,34 +421,42 @@ def _stacked(values: Sequence[Any], orders: NDArray[np.intp]) -> Any:
 
 def _estimates(plan: Plan, values: Mapping[str, Any], level: float) -> list[Estimate]:
     model, total = plan.model, float(plan.source.weight.sum())
-    found = _numbers(
-        proportions_reading(),
-        model.latent.mixing_proportions,
-        values,
-        "mixing_proportions" in model.fixed,
-        level,
-        total,
-    )
+    shares, K = model.latent.mixing_proportions, model.latent_size
+    is_fixed = "mixing_proportions" in model.fixed or K == 1
+    notes = [FIXED if is_fixed else AT_BOUNDARY * (p * (1 - p) * total < FEW) for p in shares.tolist()]
+    found = _numbers(proportions_reading(), shares, values, notes, level)
     for group in groups_of(model.family):
         own = {name: values[f"{group.prefix}{name}"] for name in group.family.parameters}
-        for one in readings_of(group):
-            now = one.read(group.family.parameters)
-            found += _numbers(one, now, own, one.source in group.family.fixed, level, total)
+        readings = readings_of(group)
+        bounded = bounded_readings(group.family, readings)
+        for r, one in enumerate(readings):
+            now = np.asarray(one.read(group.family.parameters))
+            if one.source in group.family.fixed:
+                notes = [FIXED] * len(now)
+            else:
+                is_at = _near_boundary(group.family, one, now, total * shares[: len(now)]) | bounded.get(r, False)
+                notes = [AT_BOUNDARY * held for held in is_at.tolist()]
+            found += _numbers(one, now, own, notes, level)
     return found
 
 
-def _numbers(
-    one: Reading, now: Array, values: Mapping[str, Any], is_fixed: bool, level: float, total: float
-) -> list[Estimate]:
+def _near_boundary(family: Family, one: Reading, now: Array, rows: Array) -> NDArray[np.bool_]:
+    """(K,) which numbers the rows of their component cannot tell from the end of what they may be."""
+    told = rows
+    if one.scale == LOGIT:
+        told = rows * now * (1 - now)
+    elif isinstance(family.space(one.source), Nonnegative):
+        told = rows * now
+    return np.asarray(told < FEW)
+
+
+def _numbers(one: Reading, now: Array, values: Mapping[str, Any], notes: list[str], level: float) -> list[Estimate]:
+    """Of each component, with the spread of the replicates; none where a note says why: at a boundary it is none."""
     drawn = one.read(values)
     deviations = drawn.std(axis=0, ddof=1)
     lower, upper = np.quantile(drawn, [0.5 - level / 2, 0.5 + level / 2], axis=0)
     found = []
-    for k, value in enumerate(np.asarray(now).tolist()):
-        place = (one.parameter, k, one.column, one.level_name, value)
-        if is_fixed or (one.source == "mixing_proportions" and len(now) == 1):
-            found.append(Estimate(*place, None, None, None, FIXED))
-            continue
-        note = AT_BOUNDARY if one.scale == LOGIT and value * (1 - value) * total < FEW else ""
-        found.append(Estimate(*place, float(deviations[k]), float(lower[k]), float(upper[k]), note))
+    for k, (value, note) in enumerate(zip(now.tolist(), notes, strict=True)):
+        error, low, high = (None, None, None) if note else (float(deviations[k]), float(lower[k]), float(upper[k]))
+        found.append(Estimate(one.parameter, k, one.column, one.level_name, value, error, low, high, note))
     return found

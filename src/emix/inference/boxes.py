@@ -15,6 +15,7 @@ from emix.families import Categorical, Columns, Family, MultivariateNormal, Stud
 from emix.inference.columns import frozen
 from emix.inference.conditional import bound, positions, without_noise
 from emix.model import Mixture
+from emix.results import Fitted
 
 TOLERANCE = 1e-7
 """Absolute error of an integral over correlated columns that SciPy is asked for."""
@@ -22,12 +23,12 @@ POINTS = 200_000
 """At most so many points per column."""
 
 
-def interval_probability(model: Mixture, low: Any, high: Any) -> float:
+def interval_probability(model: Fitted, low: Any, high: Any) -> float:
     """Probability of a box: each column from `low` to `high`, both included.
 
     Parameters
     ----------
-    model : Mixture
+    model : Mixture, FitResult or fitted estimator
         As in `marginal`, without noise; or `Binomial` with a number of tosses. Columns that are bounded need a
         distribution function (angles and censored times have none here).
     low, high : float, array-like of shape (d,), or dict of column to float

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,8 +12,13 @@ import narwhals.stable.v1 as nw
 
 from emix.errors import FitError, ModelError
 from emix.frames import frame_of
-from emix.markup import html_table
+from emix.markup import html_table, html_text, text_table
 from emix.results import FitResult
+
+REPR_LINES = 10
+"""Candidates that a console shows."""
+NAMED = 3
+"""Candidates that are named of those that failed for one reason."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +94,12 @@ class Candidate:
         """Like `2 x normal`."""
         return f"{self.n_components} x {self.family}"
 
+    def __repr__(self) -> str:
+        """How it ended too."""
+        if self.result is None:
+            return f"{self}: {_said_short(self.error)}"
+        return f"{self}: log-likelihood {self.result.log_likelihood:,.3f}; {self.result.stop_reason.sentence}"
+
 
 CRITERIA: dict[str, Callable[[Any], float | None]] = {
     "bic": lambda candidate: candidate.result.bic,
@@ -142,25 +154,40 @@ class Selection:
         return [one for _, one in sorted(ended, key=lambda pair: pair[0])]
 
     def _repr_html_(self) -> str:
-        """For notebooks: the candidates, best first."""
-        head = ("family", "K", "log-likelihood", "free", self.criterion.upper(), "converged")
-        rows = []
+        """For notebooks: the candidates, best first, and what failed."""
+        notes = [*self.failures(), *(f"Warning: {text}" for text in self.warnings)]
+        return html_table(*self._table(), "Candidates") + "".join(html_text(note) for note in notes)
+
+    def __repr__(self) -> str:
+        """The best candidates as a table, why one was chosen, and what failed."""
+        head, rows = self._table()
+        lines = [text_table(head, rows[:REPR_LINES])]
+        lines += [f"... and {len(rows) - REPR_LINES} more; to_frame() has all of them"] * (len(rows) > REPR_LINES)
+        return "\n".join([*lines, str(self)])
+
+    def _table(self) -> tuple[Sequence[str], list[Sequence[str]]]:
+        """Titles, and a line for each candidate that can be chosen, best first."""
+        head = ("family", "K", "log-likelihood", "free", title_of(self.criterion), "converged")
+        rows: list[Sequence[str]] = []
         for one in self.ranked():
-            result = one.result
-            if result is None:
-                continue
-            value = one.cross_validated if self.criterion == "cross_validated" else getattr(result, self.criterion)
-            rows.append(
-                (
-                    one.family,
-                    str(one.n_components),
-                    f"{result.log_likelihood:,.3f}",
-                    str(result.n_free_parameters),
-                    f"{value:,.3f}",
-                    "yes" if result.converged else "no",
-                )
-            )
-        return html_table(head, rows, "Candidates")
+            assert one.result is not None  # of what can be chosen
+            numbers = (one.result.log_likelihood, one.value(self.criterion))
+            log_likelihood, value = (f"{number:,.3f}" for number in numbers)
+            n_free, converged = str(one.result.n_free_parameters), "yes" if one.converged else "no"
+            rows.append((one.family, str(one.n_components), log_likelihood, n_free, value, converged))
+        return head, rows
+
+    def failures(self) -> list[str]:
+        """A sentence for each reason for which candidates have no result, naming them; empty where none failed."""
+        by_reason: dict[str, list[str]] = {}
+        for one in self.candidates:
+            if one.error:
+                by_reason.setdefault(_said_short(one.error), []).append(str(one))
+        found = []
+        for reason, names in by_reason.items():
+            more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+            found.append(f"{', '.join(names[:NAMED])}{more} failed: {reason}")
+        return found
 
     @property
     def best(self) -> Candidate:
@@ -215,8 +242,16 @@ class Selection:
         return frame_of({name: [row[name] for row in rows] for name in types}, types, library or of_fits)
 
     def __str__(self) -> str:
-        """A line: the reason, and what is missing."""
-        return self.reason if self.is_complete else f"{self.reason} Interrupted: some candidates are missing."
+        """The reason, and what is missing."""
+        reason = self.reason if self.ranked() else "No candidate can be chosen."
+        if not self.is_complete:
+            reason += " Interrupted: some candidates are missing."
+        return "\n".join([reason, *self.failures()])
+
+
+def _said_short(error: str) -> str:
+    """The first sentence of an error: what is required, or what happened."""
+    return error.split("\n")[0].strip()
 
 
 def _has_gaps(rows: list[dict[str, Any]]) -> bool:
@@ -226,6 +261,20 @@ def _has_gaps(rows: list[dict[str, Any]]) -> bool:
 def title_of(criterion: str) -> str:
     """A criterion's name for people."""
     return {"cross_validated": "cross-validated log-likelihood", "aicc": "AICc"}.get(criterion, criterion.upper())
+
+
+def short_names(families: Iterable[str]) -> dict[str, str]:
+    """Each family's name for people, by its own: its structure alone where the families differ in nothing else."""
+    names = list(dict.fromkeys(families))
+    found = [re.fullmatch(r"(\w+)(?:\(structure='([^']+)'\))?", name) for name in names]
+    is_structure_alone = len(names) > 1 and all(found) and len({one[1] for one in found if one is not None}) == 1
+
+    def short(name: str, one: re.Match[str] | None) -> str:
+        if one is None:
+            return name
+        return one[2] or "full" if is_structure_alone else " ".join(part for part in one.groups() if part)
+
+    return {name: short(name, one) for name, one in zip(names, found, strict=True)}
 
 
 def pointed_out(selection: Selection) -> list[str]:

@@ -21,16 +21,17 @@ from emix.fitting.settings import draw_seed, whole_number
 from emix.fitting.use import decoded, named, prepared
 from emix.inference.given import arranged, binding_of, family_given, moments_given, of_columns, sample_given
 from emix.model import Mixture
+from emix.results import Fitted, mixture_of
 
 Column = str | int
 
 
-def marginal(model: Mixture, columns: Column | Sequence[Column]) -> Mixture:
+def marginal(model: Fitted, columns: Column | Sequence[Column]) -> Mixture:
     """The mixture of some of the columns, whatever the others are.
 
     Parameters
     ----------
-    model : Mixture
+    model : Mixture, FitResult or fitted estimator
         With parameters; of `MultivariateNormal`, `StudentT`, a family with independent columns, or `Columns` of any.
     columns : str, int, or a sequence of them
         By name or position; the order given is kept, but columns that share a part of `Columns` stay side by side.
@@ -54,12 +55,12 @@ def marginal(model: Mixture, columns: Column | Sequence[Column]) -> Mixture:
     return _part_of(replace(model, constraints=()), keep, of_columns(model.family, keep))
 
 
-def condition(model: Mixture, values: Mapping[Any, Any]) -> Mixture:
+def condition(model: Fitted, values: Mapping[Any, Any]) -> Mixture:
     """The mixture of the remaining columns, given the values of the others.
 
     Parameters
     ----------
-    model : Mixture
+    model : Mixture, FitResult or fitted estimator
         As in `marginal`.
     values : dict of column (name or position) to number or category
         What is known of one row.
@@ -102,7 +103,7 @@ def condition(model: Mixture, values: Mapping[Any, Any]) -> Mixture:
 
 
 def predict_given(
-    model: Mixture,
+    model: Fitted,
     data: Any,
     targets: Column | Sequence[Column],
     *,
@@ -115,7 +116,7 @@ def predict_given(
 
     Parameters
     ----------
-    model : Mixture
+    model : Mixture, FitResult or fitted estimator
         As in `marginal`, without noise.
     data : as in `fit`
         Rows with the columns that are not targets: by name, or, without names, in the order of the model.
@@ -214,11 +215,9 @@ def _total(resp: Array, means: Array, within: Array) -> tuple[Array, Array]:
 # -- columns -----------------------------------------------------------------------------------------------------------
 
 
-def bound(model: Mixture) -> Mixture:
-    """The model with columns x0, x1, ... where no fit named them."""
-    if not model.is_fitted:
-        raise ModelError.not_fitted("This mixture")
-    return named(model)
+def bound(model: Fitted) -> Mixture:
+    """The model, or that of a fit, with columns x0, x1, ... where no data named them."""
+    return named(mixture_of(model))
 
 
 def without_noise(model: Mixture) -> Mixture:

@@ -26,6 +26,7 @@ from emix.families.von_mises import TURN
 from emix.fitting.use import prepared, source_responsibilities
 from emix.inference.conditional import marginal
 from emix.model import Mixture
+from emix.results import Fitted
 
 Kind = Literal["continuous", "counts", "categories"]
 
@@ -98,13 +99,13 @@ class ColumnDensity:
 
 
 def column_density(
-    model: Mixture, data: Any, column: str | int | None = None, *, sample_weight: Any = None
+    model: Fitted, data: Any, column: str | int | None = None, *, sample_weight: Any = None
 ) -> ColumnDensity:
     """Densities and histogram of one column.
 
     Parameters
     ----------
-    model : Mixture
+    model : Mixture, FitResult or fitted estimator
         With parameters.
     data, sample_weight
         As in `fit`.

@@ -21,6 +21,7 @@ from emix.fitting.settings import draw_seed
 from emix.fitting.use import prepared, source_responsibilities
 from emix.inference.densities import component_densities, drawn_rows, kind_of, part_of
 from emix.model import Mixture
+from emix.results import Fitted
 
 SHARE = 1 - np.exp(-0.5)
 """Of a component within its outline."""
@@ -70,13 +71,13 @@ class DisplayRows:
 
 
 def display_rows(
-    model: Mixture, data: Any, *, limit: int, random_state: Any = 0, sample_weight: Any = None
+    model: Fitted, data: Any, *, limit: int, random_state: Any = 0, sample_weight: Any = None
 ) -> DisplayRows:
     """Some rows for a picture, each as likely to be drawn as another.
 
     Parameters
     ----------
-    model : Mixture
+    model : Mixture, FitResult or fitted estimator
         With parameters.
     data, sample_weight
         As in `fit`. Where weights differ, rows are drawn as often as their weights say.
@@ -224,3 +225,22 @@ def _on_grid(
         top = float(falling[0])
         found.append(Outline(k, None, axes[0], axes[1], product / top, level / top))
     return found
+
+
+# -- model choice ------------------------------------------------------------------------------------------------------
+
+FAR, SHOWN = 10.0, 4.0
+"""Multiples of the median distance from the best value: from which the worst would press the better half of the values
+together, and up to which values are then shown."""
+
+
+def near_best(values: Array, *, is_smaller: bool) -> tuple[float, float] | None:
+    """The part of an axis of criteria on which the better ones can be told apart; None where all fit on it."""
+    best = float(values.min() if is_smaller else values.max())
+    away = np.abs(values - best)
+    middle = float(np.median(away))
+    if middle == 0 or away.max() <= FAR * middle:
+        return None
+    margin = 0.05 * SHOWN * middle
+    low, high = -margin, SHOWN * middle
+    return (best + low, best + high) if is_smaller else (best - high, best - low)

@@ -19,18 +19,18 @@ from emix.families import Family
 from emix.fitting.settings import draw_seed
 from emix.fitting.use import prepared
 from emix.inference.readings import groups_of
-from emix.model import Mixture
+from emix.results import Fitted, mixture_of
 
 LEAST = 1e-300
 """Probability of a tail below which a residual is not followed, 37 standard deviations out: it stays finite."""
 
 
-def quantile_residuals(model: Mixture, data: Any, *, random_state: Any = None) -> Array:
+def quantile_residuals(model: Fitted, data: Any, *, random_state: Any = None) -> Array:
     """Normal quantiles of the rows' places in the mixture's distribution, column by column.
 
     Parameters
     ----------
-    model : Mixture
+    model : Mixture, FitResult or fitted estimator
         With parameters; of families whose columns have a distribution function each (not `Multinomial`, nor censored
         durations), without noise.
     data
@@ -58,8 +58,7 @@ def quantile_residuals(model: Mixture, data: Any, *, random_state: Any = None) -
     array([[0.],
            [2.]])
     """
-    if not isinstance(model, Mixture):
-        raise ModelError.argument(name="model", requirement="a Mixture", found=type(model).__name__)
+    model = mixture_of(model)
     if model.has_noise:
         raise ModelError.argument(name="model", requirement="no noise", found="a noise component")
     model, source = prepared(model, data)

@@ -26,7 +26,6 @@ from emix.centred import CentredMixture
 from emix.data.source import InMemorySource
 from emix.errors import ImpossibleRowError
 from emix.families import Columns
-from emix.families.entries import at_bounds
 from emix.families.entries import to_vector as entries_to_vector
 from emix.inference.derivatives import (
     FEW,
@@ -38,7 +37,7 @@ from emix.inference.derivatives import (
     differences,
     rows_of,
 )
-from emix.inference.readings import Reading, groups_of, proportions_reading
+from emix.inference.readings import Reading, bounded_readings, groups_of, proportions_reading
 from emix.inference.shares import share_information, share_slopes
 from emix.kernels import reference
 from emix.model import Mixture
@@ -102,7 +101,7 @@ class Part:
         """Coordinates that move component k, (a,), and derivatives of its entries and readings, (E + R, a)."""
         owners = [owner[k] for owner in self.colours.owners]
         members = np.unique(np.concatenate([np.zeros(0, dtype=np.intp), *(own[own >= 0] for own in owners)]))
-        J = np.zeros((len(owners[0]) if owners else 0, len(members)))
+        J = np.zeros((self.n_entries + len(self.subject.readings), len(members)))
         for own, slope in zip(owners, self._first, strict=True):
             used = np.flatnonzero(own >= 0)
             J[used, np.searchsorted(members, own[used])] = slope[k, used]
@@ -115,20 +114,11 @@ class Part:
 
     def held_at_bound(self) -> NDArray[np.bool_]:
         """(p,) coordinates whose parameters lie at a finite bound."""
-        family, held = self.subject.family, np.zeros(len(self.subject.vector), dtype=np.bool_)
-        for name, mask in [*family.at_bound().items(), *at_bounds(family).items()]:
-            if name in family.fixed or not mask.any():
-                continue
-            shape = np.shape(family.parameters[name])
-            whole = np.broadcast_to(mask.reshape(mask.shape + (1,) * (len(shape) - mask.ndim)), shape).astype(float)
-            for r, one in enumerate(self.subject.readings):
-                if one.source != name:
-                    continue
-                with np.errstate(invalid="ignore", divide="ignore"):
-                    is_held = one.read({name: whole}) > 0.5
-                for owner in self.colours.owners:
-                    moved = owner[is_held, self.n_entries + r]
-                    held[moved[moved >= 0]] = True
+        held = np.zeros(len(self.subject.vector), dtype=np.bool_)
+        for r, is_held in bounded_readings(self.subject.family, self.subject.readings).items():
+            for owner in self.colours.owners:
+                moved = owner[is_held, self.n_entries + r]
+                held[moved[moved >= 0]] = True
         return held
 
     def is_bounded(self) -> NDArray[np.bool_]:

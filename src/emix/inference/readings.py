@@ -6,14 +6,16 @@ serves one model, its derivatives and all replicates of a bootstrap.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from emix.block import Array
 from emix.families import Categorical, Columns, Family, MultivariateNormal, StudentT
+from emix.families.entries import at_bounds
 from emix.families.structures import structure
 from emix.model import Mixture
 from emix.spaces import Positive, Probability, Simplex
@@ -102,6 +104,22 @@ def readings_of(group: Group) -> list[Reading]:
                 Reading(word, one.column, None, LOG, name, lambda v, r=one.read: np.sqrt(r(v)))  # type: ignore[misc]
                 for one in own
             ]
+    return found
+
+
+def bounded_readings(family: Family, readings: Sequence[Reading]) -> dict[int, NDArray[np.bool_]]:
+    """Position of a reading -> of which components the number lies at a finite bound, (K,); none but these."""
+    found: dict[int, NDArray[np.bool_]] = {}
+    for name, mask in [*family.at_bound().items(), *at_bounds(family).items()]:
+        if name in family.fixed or not mask.any():
+            continue
+        shape = np.shape(family.parameters[name])
+        whole = np.broadcast_to(mask.reshape(mask.shape + (1,) * (len(shape) - mask.ndim)), shape).astype(float)
+        for r, one in enumerate(readings):
+            if one.source == name:
+                with np.errstate(invalid="ignore", divide="ignore"):
+                    is_held = np.asarray(one.read({name: whole}) > 0.5)
+                found[r] = found[r] | is_held if r in found else is_held
     return found
 
 

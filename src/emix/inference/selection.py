@@ -2,37 +2,35 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event, Lock
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
-from scipy.special import xlogy
 
 from emix.block import Array
-from emix.centred import well_conditioned
 from emix.data.auto import assume
-from emix.data.protocol import RowSource
 from emix.data.scan import Scan
 from emix.data.table import Table
 from emix.em.starts import METHODS
 from emix.em.stopping import StoppingRule
-from emix.errors import DataError, EmixError, FitError, ModelError
+from emix.errors import DataError, FitError, ModelError
 from emix.families import Family, MultivariateNormal, StudentT, parse
 from emix.families.structures import structure
-from emix.fitting import Pass, score_samples
-from emix.fitting.fit import fit_rows
+from emix.fitting import Pass
 from emix.fitting.opening import open_rows
 from emix.fitting.rows import Rows
 from emix.fitting.settings import Settings, make_settings, whole_number
+from emix.inference.attempts import Attempt, Elsewhere, Outcome, Setting, Step, fit_again, fit_first, score_folds
 from emix.inference.candidates import CRITERIA, Candidate, Selection, pointed_out
 from emix.kernels import dispatch
-from emix.kernels.reference import responsibilities
 from emix.model import Mixture
 from emix.persistence import check_writable
+from emix.processes import Crew
 from emix.results import FitResult
 from emix.threads import blas_limited, map_in_order
 
@@ -42,8 +40,6 @@ NESTED = "nested"
 STARTS = (*METHODS, NESTED)
 WORSE = 1e-4
 """Nats by which a structure may fall below a simpler one that it contains before it is fitted from that one."""
-FAILURES = (EmixError, ArithmeticError, ValueError, MemoryError)
-"""What ends a candidate and not the others."""
 
 LOOKED_AT = 10_000
 """Rows of a scan from which families are chosen."""
@@ -106,8 +102,9 @@ def select(
     n_init, max_iter, stop, tol
         As in `fit`.
     n_jobs : int, optional
-        Threads, among which candidates and then starts and rows are shared out; None means all cores. The result has
-        the same bits for any number.
+        Threads, among which candidates and then starts and rows are shared out; None means all cores. Of few rows, a
+        selection that takes longer than a second goes on in as many processes. The result has the same bits for any
+        number.
     random_state : int, numpy Generator or RandomState, optional
         Seed of starts and folds.
     fixed, noise, prior_rows
@@ -212,10 +209,10 @@ def _families(table: Table, family: Any, most: int, weight: Array | None) -> lis
 def _check_once(name: str, given: Sequence[Any]) -> None:
     """Raise where nothing is given, or something twice."""
     if not given:
-        raise ModelError.argument(name=name, requirement="at least one", found="none")
+        raise ModelError.argument(name=name, requirement="at least one", found=given)
     for one in given:
         if given.count(one) > 1:
-            raise ModelError.argument(name=name, requirement="each candidate once", found=f"{one} more than once")
+            raise ModelError.twice(name=name, found=one)
 
 
 def _folds(n_rows: int, n_folds: int, seed: int) -> list[Array]:
@@ -245,24 +242,23 @@ class _Work:
         folds: list[Array],
         on_progress: Callable[[Finished], None] | None,
     ) -> None:
-        self.models, self.rows, self.start, self.folds, self.on_progress = models, rows, start, folds, on_progress
+        self.models, self.start, self.on_progress = models, start, on_progress
         self.candidates = [Candidate(str(one.family), _number(one), error=INTERRUPTED) for one in models]
+        self.simpler = _simpler(models)
         self.failures: list[Exception] = []
-        self.side_by_side = min(settings.n_jobs, len(models)) if self._is_large() else 1
-        self.settings = replace(settings, n_jobs=max(1, settings.n_jobs // self.side_by_side))
-        opened = rows.opened
-        n_rows = opened.table.n_rows if folds else 0  # which a scan does not tell
-        self.weight = np.ones(n_rows) if opened.weight is None else opened.weight
-        self.training = [Rows(replace(opened, weight=self.weight * (1 - fold))) for fold in folds]
+        is_large = _is_large(models, rows)
+        self.n_threads = min(settings.n_jobs, len(models)) if is_large else 1
+        is_scan = isinstance(rows.opened.data, Scan)  # the rows are read anew for each model, its chunks side by side
+        self.crew = Crew(1 if is_large or is_scan else settings.n_jobs)
+        settings = replace(settings, n_jobs=max(1, settings.n_jobs // self.n_threads))
+        n_rows = rows.opened.table.n_rows if folds else 0  # which a scan does not tell
+        weight = np.ones(n_rows) if rows.opened.weight is None else rows.opened.weight
+        training = [Rows(replace(rows.opened, weight=weight * (1 - fold))) for fold in folds]
+        seeds = "ward" if start == NESTED else start
+        pairs = tuple(zip(folds, training, strict=True))
+        self.setting = Setting(rows, settings, seeds, weight, pairs, self._tell)
+        self.key = uuid4().hex
         self._is_over, self._lock, self._n_finished = Event(), Lock(), 0
-
-    def _is_large(self) -> bool:
-        """Whether a pass is long enough for threads: in short ones the interpreter's lock is held nearly throughout."""
-        data = self.rows.opened.data
-        if isinstance(data, Scan):
-            return False  # the rows are read anew for each model, and its chunks summed side by side
-        K = float(np.mean([one.latent_size for one in self.models]))
-        return bool(data.n_rows * K * len(data.names) >= dispatch.COMPILE_FROM)
 
     def done(self) -> bool:
         """Fit all; False where an interrupt came."""
@@ -270,14 +266,15 @@ class _Work:
             range(len(self.models)), key=lambda i: self.models[i].latent_size
         )  # those left after an interrupt are the large
         levels = _by_generality(self.models, order)
+        has_folds = bool(self.setting.folds)
         try:
             with blas_limited():
                 for level in levels if self.start == NESTED else [order]:
-                    map_in_order(self._fit, level, self.side_by_side)
+                    self._each(fit_first, level, is_last=not has_folds)
                 for level in levels[1:]:
-                    map_in_order(self._fit_again, level, self.side_by_side)
-                if self.folds:
-                    map_in_order(self._cross_validate, order, self.side_by_side)
+                    self._each(fit_again, [i for i in level if self._is_behind(i)])
+                if has_folds:
+                    self._each(score_folds, order, is_last=True)
         except KeyboardInterrupt:
             self._is_over.set()
             if not any(one.result is not None for one in self.candidates):
@@ -288,101 +285,63 @@ class _Work:
             raise
         return True
 
+    def _each(self, step: Step, order: list[int], *, is_last: bool = False) -> None:
+        """One step of these candidates, in threads where passes are long, else in processes where the step is."""
+        begins_simpler = step is fit_again or (step is fit_first and self.start == NESTED)
+        attempts = [
+            Attempt(self.models[i], self.candidates[i], self._best_simpler(i) if begins_simpler else None)
+            for i in order
+        ]
+
+        def here(attempt: Attempt) -> Outcome:
+            return step(attempt, self.setting)
+
+        if self.n_threads > 1:
+            pairs = list(zip(order, attempts, strict=True))
+            map_in_order(lambda pair: self._take(pair[0], here(pair[1]), is_last=is_last), pairs, self.n_threads)
+            return
+        settings = replace(self.setting.settings, n_jobs=1)
+        apart = Elsewhere(step, replace(self.setting, settings=settings, tell=None), self.key)
+        with closing(self.crew.each(here, apart, attempts)) as done:
+            for turn, outcome in done:
+                self._take(order[turn], outcome, is_last=is_last)
+
     def _tell(self, one: Pass) -> None:
         if self._is_over.is_set():  # an interrupt, met in another thread: this one ends at its next pass
             raise KeyboardInterrupt
 
-    def _fitted(self, model: Mixture, rows: Rows, start: Any) -> tuple[FitResult, RowSource]:
-        return fit_rows(model, rows, self.settings, start=start, on_iteration=self._tell)
-
-    def _fit(self, i: int) -> None:
-        began, found = time.perf_counter(), self.candidates[i]
-        simpler = self._best_simpler(i) if self.start == NESTED else None
-        origins: list[tuple[Any, str]] = [(self._seeds, "")]
-        if simpler is not None:
-            origins.insert(0, (simpler.model, str(simpler.model.family)))
-        for start, origin in origins:
-            try:
-                result, source = self._fitted(self.models[i], self.rows, start)
-            except FAILURES as error:
-                self.failures.append(error)
-                found = replace(found, error=_said(error))
-                continue
-            entropy = _entropy(result.model, source)
-            found = replace(found, result=result, error="", entropy=entropy, started_from=origin)
-            break
-        self._finish(i, replace(found, seconds=time.perf_counter() - began), is_last=not self.folds)
-
-    @property
-    def _seeds(self) -> str | None:
-        return "ward" if self.start == NESTED else self.start
-
     def _best_simpler(self, i: int) -> FitResult | None:
         """Of the structures that this one contains, the one with the highest log-likelihood."""
-        simpler = [self.candidates[j].result for j, other in enumerate(self.models) if _contains(self.models[i], other)]
+        simpler = [self.candidates[j].result for j in self.simpler[i]]
         ended = [one for one in simpler if one is not None]
         return max(ended, key=lambda one: one.log_likelihood, default=None)
 
-    def _finish(self, i: int, found: Candidate, *, is_last: bool) -> None:
+    def _is_behind(self, i: int) -> bool:
+        """Whether a structure that this one contains came out better."""
+        known, found = self._best_simpler(i), self.candidates[i].result
+        reached = -np.inf if found is None else found.log_likelihood
+        return known is not None and known.log_likelihood > reached + WORSE
+
+    def _take(self, i: int, outcome: Outcome, *, is_last: bool) -> None:
         with self._lock:
-            self.candidates[i] = found
+            self.candidates[i] = outcome.found
+            self.failures += outcome.failures
             self._n_finished += is_last
             if is_last and self.on_progress is not None:
-                self.on_progress(Finished(found, self._n_finished, len(self.models)))
+                self.on_progress(Finished(outcome.found, self._n_finished, len(self.models)))
 
-    def _fit_again(self, i: int) -> None:
-        """Start from the best structure that this one contains, where that came out better."""
-        found, began, known = self.candidates[i], time.perf_counter(), self._best_simpler(i)
-        reached = -np.inf if found.result is None else found.result.log_likelihood
-        if known is None or known.log_likelihood <= reached + WORSE:
-            return
-        try:
-            result, source = self._fitted(self.models[i], self.rows, known.model)
-        except FAILURES:
-            return  # it keeps the result, or the error, that it has
-        if result.log_likelihood > reached:
-            seconds = found.seconds + time.perf_counter() - began
-            self.candidates[i] = replace(
-                found,
-                result=result,
-                error="",
-                entropy=_entropy(result.model, source),
-                started_from=str(known.model.family),
-                seconds=seconds,
-            )
 
-    def _cross_validate(self, i: int) -> None:
-        found, began, total = self.candidates[i], time.perf_counter(), 0.0
-        if found.result is not None:
-            try:
-                for fold, rows in zip(self.folds, self.training, strict=True):
-                    model = self.rows.with_levels(self.models[i])
-                    result, _ = self._fitted(model, rows, self._seeds)
-                    scores, weight = score_samples(result.model, self.rows.opened.table), self.weight * fold
-                    total += float(weight[weight > 0] @ scores[weight > 0])
-                found = replace(found, cross_validated=total)
-            except FAILURES as error:
-                found = replace(found, error=f"Cross-validation failed: {_said(error)}")
-        self._finish(i, replace(found, seconds=found.seconds + time.perf_counter() - began), is_last=True)
+def _is_large(models: list[Mixture], rows: Rows) -> bool:
+    """Whether a pass is long enough for threads: in short ones the interpreter's lock is held nearly throughout."""
+    data = rows.opened.data
+    if isinstance(data, Scan):
+        return False
+    K = float(np.mean([one.latent_size for one in models]))
+    return bool(data.n_rows * K * len(data.names) >= dispatch.COMPILE_FROM)
 
 
 def _number(model: Mixture) -> int:
     return int(model.n_components or 0)
-
-
-def _said(error: Exception) -> str:
-    return str(error) if isinstance(error, EmixError) else f"{type(error).__name__}: {error}"
-
-
-def _entropy(model: Mixture, source: RowSource) -> float:
-    """The entropy R2 of the rows' components."""
-    if model.latent_size == 1:
-        return 1.0
-    conditioned, total = well_conditioned(model), 0.0
-    for chunk in source.chunks:
-        resp = responsibilities(conditioned.log_joint(chunk))[0]
-        total -= float(chunk.weight @ xlogy(resp, resp).sum(axis=0))
-    return 1.0 - total / (source.total_weight * float(np.log(model.latent_size)))
 
 
 # -- structures that contain each other --------------------------------------------------------------------------------
@@ -400,14 +359,22 @@ def _letters(model: Mixture) -> tuple[int, ...] | None:
     return tuple(LETTERS[letter] for letter in name) if len(name) == 3 else None
 
 
-def _contains(model: Mixture, other: Mixture) -> bool:
-    """Whether the model has the other, which is simpler, as a special case."""
-    own, simpler = _letters(model), _letters(other)
-    if own is None or simpler is None or own == simpler or model.latent_size != other.latent_size:
-        return False
-    if _apart_from_structure(model.family) != _apart_from_structure(other.family):
-        return False
-    return all(a >= b for a, b in zip(own, simpler, strict=True))
+def _simpler(models: list[Mixture]) -> list[list[int]]:
+    """For each model those among them that it has as special cases."""
+    groups: dict[Any, list[tuple[int, tuple[int, ...]]]] = {}
+    found: list[list[int]] = [[] for _ in models]
+    for i, model in enumerate(models):
+        letters = _letters(model)
+        if letters is not None:
+            groups.setdefault((model.latent_size, _apart_from_structure(model.family)), []).append((i, letters))
+    for group in groups.values():
+        for i, own in group:
+            found[i] = [j for j, other in group if other != own and _is_at_most(other, own)]
+    return found
+
+
+def _is_at_most(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
+    return all(a <= b for a, b in zip(one, other, strict=True))
 
 
 def _apart_from_structure(family: Any) -> str:

@@ -11,24 +11,22 @@ from scipy.linalg import solve_triangular
 from scipy.special import xlogy
 
 from emix.block import Array
-from emix.data.knowledge import read_weights
-from emix.data.table import read_table
+from emix.data.source import that_count
 from emix.errors import ModelError
 from emix.families import Columns, Family, MultivariateNormal
-from emix.fitting import responsibilities
-from emix.fitting.use import named
+from emix.fitting.use import named, prepared, source_responsibilities
 from emix.inference.divergence import column_distances
-from emix.model import Mixture
+from emix.results import Fitted, mixture_of
 
 MEASURES = ("bhattacharyya", "kullback-leibler")
 
 
-def separation(model: Mixture, measure: str = "bhattacharyya") -> Array:
+def separation(model: Fitted, measure: str = "bhattacharyya") -> Array:
     """Distance of each pair of components.
 
     Parameters
     ----------
-    model : Mixture
+    model : Mixture, FitResult or fitted estimator
         With parameters. Of normal or log-normal components, correlated or not, or of gamma, exponential, inverse
         Gaussian, beta, Poisson, geometric, binomial, Bernoulli or categorical ones; or `Columns` of such, whose
         distances add over the parts.
@@ -68,9 +66,7 @@ def separation(model: Mixture, measure: str = "bhattacharyya") -> Array:
     """
     if measure not in MEASURES:
         raise ModelError.choice(what="measure of separation", found=measure, available=MEASURES)
-    if not model.is_fitted:
-        raise ModelError.not_fitted("This mixture")
-    family = named(model).family
+    family = named(mixture_of(model)).family
     parts = [part.family for part in family.parts] if isinstance(family, Columns) else [family]
     distances = np.asarray(sum(_of_family(one, measure) for one in parts))
     np.fill_diagonal(distances, 0.0)
@@ -167,7 +163,7 @@ class Merging:
         return np.asarray(self.responsibilities(n_clusters).argmax(axis=1))
 
 
-def merge_components(model: Mixture, data: Any, n_clusters: int | None = None, *, sample_weight: Any = None) -> Merging:
+def merge_components(model: Fitted, data: Any, n_clusters: int | None = None, *, sample_weight: Any = None) -> Merging:
     """Merge components into clusters, the two at a time whose merging lowers the entropy of the responsibilities most.
 
     Start from the number of components that BIC chooses: that many fit the density, often several to one cluster that
@@ -175,7 +171,7 @@ def merge_components(model: Mixture, data: Any, n_clusters: int | None = None, *
 
     Parameters
     ----------
-    model : Mixture
+    model : Mixture, FitResult or fitted estimator
         With parameters.
     data
         As in `fit`.
@@ -203,14 +199,12 @@ def merge_components(model: Mixture, data: Any, n_clusters: int | None = None, *
     >>> merge_components(model, np.array([-1.0, 0.5, 2.0, 8.0, 10.0])).groups(2)
     ((0, 1), (2,))
     """
-    table = read_table(data)
-    weight = read_weights(sample_weight, n_rows=table.n_rows, table=table)
-    resp = responsibilities(model, table)
+    model, source = prepared(model, data, sample_weight=sample_weight)
+    resp, w = source_responsibilities(model, source), np.where(that_count(source, model.family), source.weight, 0.0)
     K = resp.shape[1]
     least = 1 if n_clusters is None else n_clusters
     if isinstance(least, bool) or not isinstance(least, int | np.integer) or not 1 <= least <= K:
         raise ModelError.argument(name="n_clusters", requirement=f"a whole number from 1 to {K}", found=n_clusters)
-    w = np.ones(len(resp)) if weight is None else weight
     parts = resp.T.copy()
     groups: list[tuple[int, ...]] = [(k,) for k in range(K)]
     entropies, merges = [_entropy(parts, w)], []

@@ -19,12 +19,14 @@ from scipy.special import xlogy
 from scipy.stats import chi2 as chi2_distribution
 
 from emix.block import Array, Schema, as_cells, safe_log
-from emix.data.source import says_nothing
+from emix.data.source import that_count
+from emix.described import capitalised
 from emix.errors import ModelError
 from emix.families import Bernoulli, Categorical, Columns, Family
 from emix.families.columnwise import by_column
 from emix.fitting.use import prepared
 from emix.model import Mixture
+from emix.results import Fitted, mixture_of
 
 CELLS_PER_ROW = 10
 """A table with more cells than this per row is all but empty: G2 and chi2 then follow no known distribution."""
@@ -58,18 +60,29 @@ class TableFit:
     n_patterns: int
     reason: str = ""
 
+    def __str__(self) -> str:
+        """A line, and what to mind."""
+        lines = []
+        if self.G2 is not None and self.chi2 is not None:
+            both = ((self.G2, self.G2_p_value), (self.chi2, self.chi2_p_value))
+            found = [f"{one:.4f}{'' if p is None else f' (p = {p:.4g})'}" for one, p in both]
+            lines.append(f"G2 {found[0]}, chi2 {found[1]}; df {self.df}, {self.n_patterns:,} patterns of answers")
+        return "\n".join([*lines, *([capitalised(f"{self.reason}.")] if self.reason else [])])
+
+    __repr__ = __str__
+
     @classmethod
     def without(cls, n_patterns: int, reason: str) -> TableFit:
         """None of the statistics, and why."""
         return cls(None, None, None, None, None, n_patterns, reason)
 
 
-def table_fit(model: Mixture, data: Any, *, sample_weight: Any = None) -> TableFit:
+def table_fit(model: Fitted, data: Any, *, sample_weight: Any = None) -> TableFit:
     """G2 and chi2 of a latent class model over the table of all its items.
 
     Parameters
     ----------
-    model : Mixture
+    model : Mixture, FitResult or fitted estimator
         Of `Categorical` or `Bernoulli` items, fitted to these rows without known labels; or of `Columns` with such
         parts: the table is then that of their columns alone.
     data, sample_weight
@@ -126,7 +139,7 @@ def table_fit(model: Mixture, data: Any, *, sample_weight: Any = None) -> TableF
     return TableFit(G2, pearson, df, _p_value(G2, df), _p_value(pearson, df), n_patterns, reason)
 
 
-def bivariate_residuals(model: Mixture, data: Any, *, sample_weight: Any = None) -> Array:
+def bivariate_residuals(model: Fitted, data: Any, *, sample_weight: Any = None) -> Array:
     """Pearson chi2 of the two-way table of each pair of items, divided by (levels - 1)(levels - 1).
 
     About 1 where the classes explain why two items go together; well above where they do not. Rows that answer both
@@ -200,10 +213,10 @@ def classification_table(responsibilities: Array, weight: Array) -> Array:
     return np.asarray(assigned.T @ (responsibilities * weight[:, None]))
 
 
-def counted_weight(model: Mixture, data: Any, *, sample_weight: Any = None) -> Array:
+def counted_weight(model: Fitted, data: Any, *, sample_weight: Any = None) -> Array:
     """Weight of each row, (n,); 0 for one without an answer, which says nothing of the classes."""
-    _, source = prepared(model, data, sample_weight=sample_weight)
-    return np.where(says_nothing(source.x, model.family), 0.0, source.weight)
+    model, source = prepared(model, data, sample_weight=sample_weight)
+    return np.where(that_count(source, model.family), source.weight, 0.0)
 
 
 @dataclass(frozen=True)
@@ -215,7 +228,7 @@ class _Item:
     probabilities: Array
 
 
-def item_names(model: Mixture) -> tuple[str, ...]:
+def item_names(model: Fitted) -> tuple[str, ...]:
     """The columns that `table_fit` and `bivariate_residuals` look at, in their order.
 
     Raises
@@ -223,9 +236,7 @@ def item_names(model: Mixture) -> tuple[str, ...]:
     ModelError
         The model has no parameters, or no items.
     """
-    if not model.is_fitted:
-        raise ModelError.not_fitted("This mixture")
-    return tuple(item.name for item in _items(model.family))
+    return tuple(item.name for item in _items(mixture_of(model).family))
 
 
 def _items(family: Family) -> list[_Item]:
@@ -262,7 +273,7 @@ def _n_free_parameters(model: Mixture) -> int:
     return total + sum(one.n_free_parameters for one in families if isinstance(one, Categorical | Bernoulli))
 
 
-def _answers(model: Mixture, data: Any, sample_weight: Any) -> tuple[Mixture, list[_Item], Array, Array]:
+def _answers(model: Fitted, data: Any, sample_weight: Any) -> tuple[Mixture, list[_Item], Array, Array]:
     """The model, bound; its items; and codes (m, d) and weights (m,) of the rows that answer one of them.
 
     Rows that repeat are one row where they are many: 200,000 rows of 6,561 patterns are then sorted in no time.

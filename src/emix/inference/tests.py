@@ -28,9 +28,9 @@ from emix.fitting.settings import draw_seed, n_threads, whole_number
 from emix.fitting.use import decoded
 from emix.inference.bootstrap import OnProgress, Plan, make_plan
 from emix.inference.replicates import fit_alone
-from emix.inference.uncertainty import Uncertainty, check_converged
+from emix.inference.uncertainty import Uncertainty, converged_result
 from emix.model import Mixture
-from emix.results import FitResult
+from emix.results import FitResult, FittedEstimator, mixture_of
 from emix.threads import map_in_order
 
 BLOCK = 8
@@ -84,12 +84,15 @@ class LikelihoodRatioTest:
         small, large = self.n_components
         return (
             f"{small} against {large} components: 2 log likelihood ratio {self.statistic:.4f}, p = {self.p_value:.4g} "
-            f"({self.n_exceeding} of {len(self.replicates)} data sets from the smaller model exceed it)"
+            f"({self.n_exceeding} of {len(self.replicates)} data sets from the smaller model reach it"
+            f"{f'; {self.n_failed} more failed' if self.n_failed else ''}{'' if self.is_complete else '; interrupted'})"
         )
+
+    __repr__ = __str__
 
 
 def likelihood_ratio_test(
-    result_small: FitResult,
+    result_small: FitResult | FittedEstimator,
     data: Any,
     *,
     n_components: int | None = None,
@@ -105,7 +108,7 @@ def likelihood_ratio_test(
 
     Parameters
     ----------
-    result_small : FitResult
+    result_small : FitResult or fitted estimator
         Of K components; converged.
     data, sample_weight
         Those of the fit, without known labels. Weights are whole numbers.
@@ -136,10 +139,8 @@ def likelihood_ratio_test(
     ModelError
         An argument is not possible.
     """
-    check_converged(result_small, "Likelihood-ratio tests")
-    model = result_small.model
-    if not isinstance(model, Mixture):
-        raise ModelError.argument(name="result_small", requirement="a fit of a Mixture", found=type(model).__name__)
+    result_small = converged_result(result_small, "Likelihood-ratio tests", name="result_small")
+    model = mixture_of(result_small)
     K = int(model.n_components or 0)
     larger = whole_number("n_components", K + 1 if n_components is None else n_components, least=K + 1)
     n_replicates = whole_number("n_replicates", n_replicates, least=1)
@@ -261,6 +262,13 @@ class WaldTest:
     df: int
     p_value: float
     hypothesis: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """A line."""
+        of = "1 degree" if self.df == 1 else f"{self.df} degrees"
+        return f"{'; '.join(self.hypothesis)}: chi2 {self.statistic:.4f} with {of} of freedom, p = {self.p_value:.4g}"
+
+    __repr__ = __str__
 
 
 def wald_test(uncertainty: Uncertainty, hypothesis: Any) -> WaldTest:

@@ -9,7 +9,6 @@ Source: Oakes (1999), Journal of the Royal Statistical Society B 61, 479-482; Lo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,17 +19,26 @@ from scipy.stats import norm
 
 from emix.block import Array
 from emix.data.knowledge import read_weights
-from emix.data.source import InMemorySource, plain_source
+from emix.data.source import InMemorySource, plain_source, that_count
 from emix.data.table import read_table
 from emix.errors import FitError, ModelError
 from emix.fitting.use import prepared
-from emix.frames import frame_of_kinds
+from emix.inference.estimates import (
+    AT_BOUNDARY,
+    FIXED,
+    UNTOLD,
+    Estimate,
+    chosen,
+    estimates_frame,
+    estimates_html,
+    estimates_text,
+)
 from emix.inference.information import Information, information
 from emix.inference.readings import FISHER_Z, LOG, LOGIT, Reading
 from emix.inference.smooth import smooth_covariance
-from emix.markup import html_table, html_text
+from emix.markup import html_text
 from emix.model import Mixture
-from emix.results import FitResult
+from emix.results import FitResult, FittedEstimator, result_of
 from emix.threads import blas_limited
 
 METHODS = ("observed", "outer", "sandwich")
@@ -41,47 +49,6 @@ FLAT = 1e-8
 then 10,000 times that of complete data."""
 SEEN = 1e-3
 """Share of a number's gradient that may lie in such directions: below, they do not concern it."""
-AT_BOUNDARY, FIXED, UNTOLD = "at the boundary", "fixed", "not told by these data"
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """One number of a fit, with its uncertainty.
-
-    Attributes
-    ----------
-    parameter : str
-        Such as `mixing_proportion`, `mean`, `standard_deviation`, `probabilities`.
-    component : int
-        Its number, as in the fit; -1 for a number of a user's own model.
-    column, level_name : str or None
-        The column, or the names of the columns that share the number, like `time,died`; of a category the level, of a
-        covariance or correlation the second column.
-    value : float
-        The estimate, in the units of the data.
-    standard_error, lower, upper : float or None
-        None where `note` says why.
-    note : str
-        'at the boundary', 'fixed', 'not told by these data' (nothing is known of a direction that matters to it),
-        'tied to component 0' (the same number), or empty.
-    """
-
-    parameter: str
-    component: int
-    column: str | None
-    level_name: str | None
-    value: float
-    standard_error: float | None
-    lower: float | None
-    upper: float | None
-    note: str = ""
-
-    @property
-    def name(self) -> str:
-        """Like `mean[0, waiting]`."""
-        inside = [str(self.component)] if self.component >= 0 else []
-        inside += [str(part) for part in (self.column, self.level_name) if part is not None]
-        return f"{self.parameter}[{', '.join(inside)}]" if inside else self.parameter
 
 
 @dataclass(frozen=True)
@@ -120,12 +87,25 @@ class Uncertainty:
         """Of the estimates, like `mean[0, waiting]`."""
         return tuple(one.name for one in self.estimates)
 
+    @property
+    def _title(self) -> str:
+        how = {"outer": "outer product of the scores", "sandwich": "sandwich"}.get(self.method, "observed information")
+        return f"{100 * self.level:g} % intervals, {how}"
+
+    def __str__(self) -> str:
+        """The estimates as a table, and the notes."""
+        notes = [f"Note: {note}" for note in self.notes]
+        return "\n".join([estimates_text(self.estimates, self._title), *notes])
+
+    __repr__ = __str__
+
     def _repr_html_(self) -> str:
         """For notebooks: the estimates, and the notes."""
-        title = f"{100 * self.level:g} % intervals, {self.method} information"
-        return estimates_html(self.estimates, title) + "".join(html_text(note) for note in self.notes)
+        return estimates_html(self.estimates, self._title) + "".join(html_text(note) for note in self.notes)
 
-    def of(self, parameter: str, component: int | None = None, column: str | None = None) -> Any:
+    def of(
+        self, parameter: str, component: int | None = None, column: str | None = None, level: str | None = None
+    ) -> Any:
         """The estimate of a parameter, or the tuple of all that fit.
 
         Parameters
@@ -136,13 +116,15 @@ class Uncertainty:
             Its number.
         column : str, optional
             Its name.
+        level : str, optional
+            Of a category the level, of a covariance or correlation the second column, in either order.
 
         Raises
         ------
         ModelError
             There is none.
         """
-        return chosen(self.estimates, parameter, component, column)
+        return chosen(self.estimates, parameter, component, column, level)
 
     def to_frame(self, library: str | None = None) -> Any:
         """One row per estimate, as a data frame of pandas, polars or pyarrow: by default of the library of the fit."""
@@ -150,7 +132,7 @@ class Uncertainty:
 
 
 def standard_errors(
-    result: FitResult,
+    result: FitResult | FittedEstimator,
     data: Any,
     *,
     method: str = "observed",
@@ -162,7 +144,7 @@ def standard_errors(
 
     Parameters
     ----------
-    result : FitResult
+    result : FitResult or fitted estimator
         Converged.
     data, labels, sample_weight
         Those of the fit. A weight of 3 equals the row three times.
@@ -202,7 +184,7 @@ def standard_errors(
     if method not in METHODS:
         raise ModelError.choice(what="method", found=method, available=METHODS)
     check_level(level)
-    check_converged(result, "Standard errors")
+    result = converged_result(result, "Standard errors")
     if not isinstance(result.model, Mixture):
         return _of_own_model(result, data, method, level, labels, sample_weight)
     info = information_of(result, data, labels=labels, sample_weight=sample_weight)
@@ -216,12 +198,12 @@ def check_level(level: Any) -> None:
         raise ModelError.argument(name="level", requirement="a number between 0 and 1", found=level)
 
 
-def check_converged(result: Any, what: str) -> None:
-    """Raise if this is no result, or one that did not converge."""
-    if not isinstance(result, FitResult):
-        raise ModelError.argument(name="result", requirement="what emix.fit returns", found=type(result).__name__)
-    if not result.converged:
-        raise FitError.not_converged(sentence=result.stop_reason.sentence, what=what)
+def converged_result(result: Any, what: str, *, name: str = "result") -> FitResult:
+    """What a fit returned, itself or in an estimator; an error if it did not converge."""
+    found = result_of(result, name=name)
+    if not found.converged:
+        raise FitError.not_converged(sentence=found.stop_reason.sentence, what=what)
+    return found
 
 
 def information_of(result: FitResult, data: Any, *, labels: Any = None, sample_weight: Any = None) -> Information:
@@ -232,10 +214,16 @@ def information_of(result: FitResult, data: Any, *, labels: Any = None, sample_w
     FitError
         The rows are not those of the fit.
     """
-    model, source = prepared(result.model, data, labels=labels, sample_weight=sample_weight)
+    model, source = counting_rows(result, data, labels=labels, sample_weight=sample_weight)
     info = information(model, source)
     check_same_rows(info.log_likelihood, result)
     return info
+
+
+def counting_rows(result: FitResult, data: Any, *, labels: Any, sample_weight: Any) -> tuple[Mixture, InMemorySource]:
+    """The model, and all rows of the data; those that do not count have the weight 0."""
+    model, source = prepared(result.model, data, labels=labels, sample_weight=sample_weight)
+    return model, replace(source, weight=np.where(that_count(source, model.family), source.weight, 0.0))
 
 
 def check_same_rows(found: float, result: FitResult) -> None:
@@ -298,8 +286,7 @@ def _reported(info: Information, inverse: Inverse, method: str, level: float) ->
     readings, is_free = info.readings(), info.is_free
     gradients = np.array([gradient for *_, gradient in readings]).reshape(len(readings), len(is_free))
     free = gradients[:, is_free]
-    found = [_note(info, one, gradient) for one, gradient in zip(readings, gradients, strict=True)]
-    notes = np.array(found, dtype=object)
+    notes = np.array([note_of(info, one) for one in readings], dtype=object)
     in_units = free / inverse.scale
     size = np.sqrt((in_units**2).sum(axis=1))
     untold = np.sqrt(((in_units @ inverse.flat) ** 2).sum(axis=1)) > SEEN * size
@@ -332,9 +319,9 @@ def _reported(info: Information, inverse: Inverse, method: str, level: float) ->
     return Uncertainty(tuple(estimates), covariance, method, level, inverse.condition, _notes(inverse, notes, info))
 
 
-def _note(info: Information, reading: tuple[Reading, int, float, Array], gradient: Array) -> str:
+def note_of(info: Information, reading: tuple[Reading, int, float, Array]) -> str:
     """Why a number has no standard error, as far as its own coordinates tell."""
-    one, _, value, _ = reading
+    one, _, value, gradient = reading
     held, told = np.abs(gradient[~info.is_free]), np.abs(gradient[info.is_free])
     is_fixed = one.source in info.model.fixed or any(
         one.source in part.subject.family.fixed and one in part.subject.readings for part in info.parts
@@ -384,43 +371,6 @@ def interval(value: float, deviation: float, scale: str, level: float) -> tuple[
         else:
             found = value + z * deviation
     return float(found[0]), float(found[1])
-
-
-def chosen(estimates: Sequence[Estimate], parameter: str, component: int | None, column: str | None) -> Any:
-    """See `Uncertainty.of`."""
-    found = tuple(
-        one
-        for one in estimates
-        if one.parameter == parameter
-        and (component is None or one.component == component)
-        and (column is None or one.column == column)
-    )
-    if not found:
-        available = [one.name for one in estimates if one.parameter == parameter] or {
-            one.parameter: None for one in estimates
-        }
-        wanted = f"{parameter}[{', '.join(str(part) for part in (component, column) if part is not None)}]"
-        raise ModelError.choice(what="estimate", found=wanted, available=available)
-    return found[0] if len(found) == 1 else found
-
-
-def estimates_html(estimates: Sequence[Estimate], caption: str) -> str:
-    """One row per estimate, for notebooks."""
-    rows = []
-    for one in estimates:
-        interval = "" if one.lower is None or one.upper is None else f"{one.lower:.5g} to {one.upper:.5g}"
-        error = "" if one.standard_error is None else f"{one.standard_error:.3g}"
-        rows.append((one.name, f"{one.value:.5g}", error, interval, one.note))
-    return html_table(("", "estimate", "std. error", "interval", ""), rows, caption)
-
-
-def estimates_frame(estimates: Sequence[Estimate], library: str | None) -> Any:
-    """One row per estimate."""
-    names = ("parameter", "component", "column", "level_name", "value", "standard_error", "lower", "upper", "note")
-    columns = {name: [getattr(one, name) for one in estimates] for name in names}
-    return frame_of_kinds(
-        columns, text=("parameter", "column", "level_name", "note"), whole=("component",), library=library
-    )
 
 
 # -- a model of the user's own ---------------------------------------------------------------------------------------

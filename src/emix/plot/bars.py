@@ -26,6 +26,9 @@ MOST_STACKED = 7
 """Items beside each other as stacked bars."""
 WORTH_A_NUMBER = 0.11
 """Share of a bar in which a level's name has room."""
+WIDTH = 6.4
+"""Of a picture of bars, in inches; and of a letter beside it:"""
+LETTER = 0.066
 DISPLAYED = 2000
 """Rows that a picture has room for."""
 
@@ -102,7 +105,7 @@ def _stacked(ax: Axes | None, mixture: Mixture, found: list[ColumnProfile], name
     ax.set_xticks(middles, [canvas.clipped(one.column, 16) for one in found])
     ax.tick_params(axis="x", length=0, pad=15)
     places = [i * (K + 1) + k for i in range(len(found)) for k in range(K)]
-    short = [canvas.clipped(canvas.short_name(mixture, k), 4) for k in range(K)]
+    short = [canvas.short_name(mixture, k, 4) for k in range(K)]
     ax.set_xticks(places, short * len(found), minor=True, fontsize=canvas.SMALLEST)
     ax.tick_params(axis="x", which="minor", length=0, pad=2)
     ax.set_xlim(-0.9, len(found) * (K + 1) - 1.1)
@@ -183,8 +186,8 @@ def _in_words(value: float, digits: int) -> str:
 def _differences(
     ax: Axes | None, mixture: Mixture, lines: list[tuple[str, list[str], Any]], names: list[str], note: str
 ) -> Axes:
-    K = len(names)
-    ax = canvas.axes(ax, (6.4, 1.2 + len(lines) * (0.17 * K + 0.16)))
+    K, is_own = len(names), ax is None
+    ax = canvas.axes(ax, (WIDTH, 1.2 + len(lines) * (0.17 * K + 0.16)))
     widest = max(float(np.abs(values).max()) for _, _, values in lines) or 1.0
     height = 0.8 / K
     for k in range(K):
@@ -215,12 +218,31 @@ def _differences(
     ax.set_yticks(range(len(lines)), [line[0] for line in lines])
     ax.tick_params(axis="y", length=0)
     ax.set_ylim(len(lines) - 0.5, -0.5)
-    low, high = (f(float(f(line[2])) for line in lines) for f in (min, max))
-    ax.set_xlim(min(low, 0.0) - 0.22 * widest, max(high, 0.0) + 0.22 * widest)
+    ax.set_xlim(*_span(lines, _inches(ax, is_own, [line[0] for line in lines], names)))
     ax.set_xlabel("difference from the whole, in standard deviations of the whole")
     canvas.entitle(ax, "What sets the components apart", [note])
     canvas.legend(ax, beside=True)
     return ax
+
+
+def _inches(ax: Axes, is_own: bool, beside: list[str], legend: list[str]) -> float:
+    """Width of the Axes; of a figure of our own, whose layout is not made yet, what its texts will leave."""
+    if not is_own:
+        return float(ax.get_window_extent().width) / float(ax.figure.dpi)
+    return max(1.0, WIDTH - 0.6 - LETTER * (max(map(len, beside)) + max(map(len, legend))))
+
+
+def _span(lines: list[tuple[str, list[str], Any]], inches: float) -> tuple[float, float]:
+    """Of the axis, so that also the longest bar on either side has room for its number."""
+    ends = [(float(value), len(word)) for _, words, values in lines for word, value in zip(words, values, strict=True)]
+    room = LETTER * canvas.SMALLEST / canvas.SMALL / inches  # of a letter, as a share of the axis
+    values = [0.0, *(value for value, _ in ends)]
+    span = least = max(values) - min(values) or 1.0
+    for _ in range(8):  # a wider axis widens the numbers, in its own unit
+        left = min(0.0, *(value - (n + 1) * room * span for value, n in ends if value < 0), 0.0)
+        right = max(0.0, *(value + (n + 1) * room * span for value, n in ends if value >= 0), 0.0)
+        span = max(right - left, least)
+    return left, right
 
 
 def _heat(

@@ -14,8 +14,8 @@ from emix.families import Columns
 from emix.fitting.use import bind_to_names
 from emix.inference.frames import component_column
 from emix.model import Mixture
-from emix.results import FitResult
 from emix.results import mixture_of as mixture_of
+from emix.results import result_of as result_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -112,23 +112,6 @@ def named(model: Mixture) -> Mixture:
     return bind_to_names(model, tuple(f"x{j}" for j in range(d)))
 
 
-def result_of(result: Any) -> FitResult:
-    """What a fit returned, itself or in an estimator.
-
-    Raises
-    ------
-    ModelError
-        It is neither.
-    """
-    found = getattr(result, "result_", result)
-    if hasattr(result, "get_params") and found is result:
-        raise ModelError.not_fitted(f"This {type(result).__name__}")
-    if not isinstance(found, FitResult):
-        requirement = "what `emix.fit` returned, or a fitted estimator: a model alone has no history"
-        raise ModelError.argument(name="result", requirement=requirement, found=result)
-    return found
-
-
 def is_noise(model: Mixture, k: int) -> bool:
     """Whether this component is the uniform one."""
     return model.has_noise and k == model.latent_size - 1
@@ -156,15 +139,20 @@ def hatch(model: Mixture, k: int) -> str:
 
 def name(model: Mixture, k: int) -> str:
     """Of a component."""
-    return component_column(model, k)
+    return literal(component_column(model, k))
 
 
-def short_name(model: Mixture, k: int) -> str:
+def short_name(model: Mixture, k: int, limit: int = 24) -> str:
     """Where there is little room: its number, or its own name."""
     text = component_column(model, k)
-    return str(k) if text == f"component {k}" else text
+    return str(k) if text == f"component {k}" else clipped(text, limit)
 
 
 def clipped(text: str, limit: int = 24) -> str:
     """A name that does not push everything else aside."""
-    return text if len(text) <= limit else text[: limit - 1] + "\u2026"
+    return literal(text if len(text) <= limit else text[: limit - 1] + "\u2026")
+
+
+def literal(text: str) -> str:
+    """A user's text as it is: Matplotlib would read what stands between two dollars as a formula."""
+    return text.replace("$", r"\$")

@@ -57,9 +57,9 @@ def density(
     found = column_density(mixture, data, column, sample_weight=sample_weight)
     ax = canvas.axes(ax)
     draw_density(ax, mixture, found)
-    ax.set_xlabel(found.column)
+    ax.set_xlabel(canvas.literal(found.column))
     ax.set_ylabel({"continuous": "density", "counts": "probability", "categories": "share of rows"}[found.kind])
-    title = f"{found.column}: {mixture.n_components} component" + "s" * (mixture.n_components != 1)
+    title = f"{canvas.literal(found.column)}: {mixture.n_components} component" + "s" * (mixture.n_components != 1)
     canvas.entitle(ax, title, found.notes)
     canvas.legend(ax, beside=found.kind == "categories")
     return ax

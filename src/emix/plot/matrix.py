@@ -96,7 +96,7 @@ def pairs(
             else:
                 _panel(ax, mixture, rows, (positions[c], positions[r]), (densities[c], densities[r]), rng)
     _label(grid, densities)
-    beyond = [f"{one.column}: {text}" for one in densities for text in one.notes if "beyond" in text]
+    beyond = [f"{canvas.literal(one.column)}: {text}" for one in densities for text in one.notes if "beyond" in text]
     _entitle(grid, mixture, [rows.note, note, *beyond])
     return grid
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from emix.described import SAID_TWICE
 from emix.model import Mixture
 from emix.report.text import component_title, number
 
 if TYPE_CHECKING:  # it loads SciPy's distributions: half a second that other commands need not wait
-    from emix.inference import Estimate, Uncertainty
+    from emix.inference import Uncertainty
 
-SAID_TWICE = {"variance", "log_variance", "covariance"}
-"""Parameters that people read as standard deviations and correlations, which are listed too; --json has all."""
 MAX_LINES = 120
 METHODS = {"observed": "observed information", "outer": "outer product of the scores", "sandwich": "sandwich"}
 
@@ -29,11 +28,11 @@ def print_intervals(console: Console, model: Mixture, found: Uncertainty) -> Non
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("")
     listed = [one for one in found.estimates if one.parameter not in SAID_TWICE]
-    tied = {_what(one) for one in listed if one.note.startswith("tied to")}
+    tied = {estimate_title(one) for one in listed if one.note.startswith("tied to")}
     shown = [one for one in listed if not one.note.startswith("tied to")]
     before = ""
     for one in shown[:MAX_LINES]:
-        what = _what(one)
+        what = estimate_title(one)
         component = "all" if what in tied else component_title(model, one.component).removeprefix("component ")
         interval = "" if one.lower is None or one.upper is None else f"{number(one.lower)} to {number(one.upper)}"
         error = "" if one.standard_error is None else number(one.standard_error)
@@ -58,7 +57,8 @@ def intervals_document(found: Uncertainty) -> dict[str, object]:
     }
 
 
-def _what(one: Estimate) -> str:
+def estimate_title(one: Any) -> str:
+    """What an estimate is of: `mean of waiting`, `p(town = south)`, `correlation of eruptions, waiting`."""
     word, level = one.parameter.replace("_", " "), one.level_name
     if one.parameter == "probabilities" and one.column is not None and level is not None:
         return f"p({one.column} = {level})"

@@ -14,6 +14,9 @@ from emix.model import Mixture
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A4EA3", "#5B4A3F", "#9AA11F", "#B03A5B")
 """The first six are Okabe and Ito's; the others follow where there are more components."""
+LINE_COLOURS = PALETTE[:6]
+"""Of lines, which dashes tell apart further: no two of these look alike to those who see no red or no green."""
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 NOISE = "#8C8C8C"
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "pentagon", "hexagon", "triangle-down")
 

@@ -9,11 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emix.block import Array, as_cells
-from emix.data.knowledge import read_labels, read_weights
+from emix.data.knowledge import read_labels
+from emix.data.scan import Scan
 from emix.data.source import InMemorySource, says_nothing
 from emix.data.sparse import log_base_of
-from emix.data.table import Table, read_table
+from emix.data.table import Table
 from emix.errors import DataError, ImpossibleRowError, ModelError
+from emix.fitting.opening import open_rows
 from emix.fitting.use import prepared
 from emix.inference.tables import classification_table, entropy_r2
 from emix.kernels.reference import responsibilities
@@ -135,8 +137,10 @@ def gather(result: FitResult | Mixture, data: Any, *, labels: Any = None, sample
     model = result.model if isinstance(result, FitResult) else result
     if not isinstance(model, Mixture):
         raise ModelError.argument(name="result", requirement="the fit of a Mixture, or a Mixture", found=model)
-    table = read_table(data, takes_sparse=True)
-    weight = None if sample_weight is None else read_weights(sample_weight, n_rows=table.n_rows, table=table)
+    opened = open_rows(data, labels=labels, sample_weight=sample_weight, takes_sparse=True)
+    if isinstance(opened.data, Scan):
+        raise DataError.needs_memory("a report")
+    table, labels, weight = opened.data, opened.labels, opened.weight
     model, source = prepared(model, table, labels=labels, sample_weight=weight, takes_sparse=True)
     known = None
     if labels is not None:  # as codes, whatever they were: names would be counted anew in a part of the rows

@@ -61,9 +61,9 @@ def safe(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def clipped(text: str) -> str:
-    """A level's name, short enough to leave room for the bars beside it; hovering shows all of it."""
-    return text if len(text) <= LETTERS else f"{text[: LETTERS - 1]}…"
+def clipped(text: str, letters: int = LETTERS) -> str:
+    """A name, short enough to leave room for what stands beside it; hovering shows all of it."""
+    return text if len(text) <= letters else f"{text[: letters - 1]}…"
 
 
 def titles(facts: Facts) -> list[str]:
@@ -117,12 +117,11 @@ def _map(facts: Facts) -> Figure:
         for k in range(facts.model.latent_size)
     ]
     data += _outlines(facts, scene)
-    names_of_axes = (safe(scene.labels[0]), safe(scene.labels[1]))
     caption = f"{scene.note} Pale points are uncertain."
     if len(some) < len(facts.all_weight):
         caption += f" {len(some):,} of {len(facts.all_weight):,} rows are drawn."
     title = "The rows and the components" if scene.kind == "plane" else "A map of the rows"
-    return Figure("map", title, data, layout(*names_of_axes), caption, 440)
+    return Figure("map", title, data, layout(*scene.labels), caption, 440)
 
 
 def _certainty(share: Array, K: int) -> Array:
@@ -242,6 +241,8 @@ def _levels(facts: Facts, column: Column, j: int) -> Figure:
     caption = f"{100 * facts.apart[j]:.0f}\u00a0% of its variance lies between the components.{more}"
     if column.kind is Kind.COMPOSITION:
         caption = f"How the counts of a row are shared among the columns.{more}"
+    n_missing = int(np.isnan(facts.x[:, list(column.positions)]).any(axis=1).sum())
+    caption += f" {n_missing:,} cells are missing." if n_missing else ""
     plain = layout("%", "", barmode="group", showlegend=len(names) <= NAMED)
     ticks = {"tickvals": levels, "ticktext": [safe(clipped(column.levels[level])) for level in shown]}
     plain["yaxis"] = {**plain["yaxis"], "autorange": "reversed", "type": "category", **ticks}

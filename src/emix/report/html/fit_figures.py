@@ -1,20 +1,16 @@
-"""The charts of how a fit went and how sure it is: the climb, the starts, certainty, candidates, intervals."""
+"""The charts of how a fit went and how sure it is: the climb, the starts, certainty."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from emix.report.html.colours import NOISE, PALETTE, short, symbol
+from emix.report.html.colours import NOISE, PALETTE, short
 from emix.report.html.facts import CERTAIN, Facts
-from emix.report.html.figures import GRID, INK, Figure, layout, safe
-from emix.report.html.judgement import criterion_words, estimate_component, is_number
-from emix.report.text import number
-from emix.report.words import capitalised
-from emix.results import FitResult
+from emix.report.html.figures import Figure, layout, safe
+from emix.results import FitResult, StopReason
 
 MANY = 60
 """Iterations from which the early ones, where most is gained, need an axis that gives them room."""
@@ -56,8 +52,8 @@ def _early_first(line: dict[str, Any], last: int) -> dict[str, Any]:
 
 
 def starts_figure(result: FitResult) -> Figure | None:
-    """Where the starts ended; None for a single one."""
-    ended = [one for one in result.starts if np.isfinite(one.log_likelihood)]
+    """Where the starts ended whose log-likelihood is of all rows; None for a single one."""
+    ended = result.comparable_starts
     if len(ended) < 2:
         return None
     best = max(one.log_likelihood for one in ended)
@@ -83,7 +79,13 @@ def starts_figure(result: FitResult) -> Figure | None:
     plain["xaxis"] = {**plain["xaxis"], "dtick": max(1, len(result.starts) // 10)}
     if min(one.log_likelihood for one in ended) > best - 1:  # a picture of rounding would look like disagreement
         plain["yaxis"] = {**plain["yaxis"], "range": [-1.0, 0.1]}
-    return Figure("starts", "The starts", data, plain, "Each start climbs to the nearest top; the highest is taken.")
+    caption = "Each start climbs to the nearest top; the highest is taken."
+    if not all(one.stop_reason.converged for one in ended):
+        caption = "Each start climbs towards the nearest top, the most promising to their end; the highest is taken."
+    n_else = sum(one.stop_reason is not StopReason.DEGENERATE for one in result.starts) - len(ended)
+    if n_else:
+        caption += f" Not shown: {n_else} short run{'s' * (n_else > 1)} on a sample of the rows."
+    return Figure("starts", "The starts", data, plain, caption)
 
 
 def certainty_figure(facts: Facts) -> Figure | None:
@@ -103,117 +105,3 @@ def certainty_figure(facts: Facts) -> Figure | None:
     }
     caption = f"Each row's probability of its most probable component, in %; green from {100 * CERTAIN:.0f} %."
     return Figure("certainty", "How sure the rows are", [bars], layout("probability, %", "rows", bargap=0), caption)
-
-
-def selection_figure(selection: Any) -> Figure | None:
-    """The criterion against the number of components, one line per family; None where nothing was fitted."""
-    by_family: dict[str, list[tuple[int, float]]] = {}
-    for one in selection.rows():
-        value = one.get(selection.criterion)
-        if is_number(value):
-            by_family.setdefault(str(one["family"]), []).append((int(one["n_components"]), float(value)))
-    if not by_family:
-        return None
-    data: list[dict[str, Any]] = [
-        {
-            "type": "scatter",
-            "mode": "lines+markers",
-            "name": safe(name),
-            "x": [K for K, _ in sorted(points)],
-            "y": [float(f"{value:.10g}") for _, value in sorted(points)],
-            "line": {"color": PALETTE[i % len(PALETTE)], "width": 2},
-            "marker": {"symbol": symbol(i), "size": 8},
-            "hovertemplate": "%{x} components: %{y:.3f}<extra>" + safe(name) + "</extra>",
-        }
-        for i, (name, points) in enumerate(by_family.items())
-    ]
-    best = selection.best
-    value = {(one["family"], one["n_components"]): one.get(selection.criterion) for one in selection.rows()}
-    chosen = None if best is None else value.get((best.family, best.n_components))
-    if chosen is not None:
-        data.append(
-            {
-                "type": "scatter",
-                "mode": "markers",
-                "name": "chosen",
-                "x": [best.n_components],
-                "y": [float(f"{chosen:.10g}")],
-                "marker": {"symbol": "circle-open", "size": 18, "color": INK, "line": {"width": 3}},
-                "hoverinfo": "skip",
-            }
-        )
-    name = criterion_words(selection.criterion)
-    plain = layout("number of components", name)
-    plain["xaxis"] = {**plain["xaxis"], "dtick": 1}
-    return Figure("selection", "Number of components", data, plain, f"{capitalised(name)} of each candidate.", 380)
-
-
-def forest_figure(
-    groups: Sequence[tuple[str, Sequence[Any]]], names: Sequence[str], palette: Sequence[str]
-) -> Figure | None:
-    """Estimates with their intervals, one panel per parameter and column; None where there is none.
-
-    Parameters
-    ----------
-    groups : sequence of (title, estimates)
-        Of one unit each.
-    names, palette : sequence of str
-        Of the components, with their colours.
-    """
-    if not groups:
-        return None
-    rows = [len(estimates) for _, estimates in groups]
-    gap = 2.6
-    total = sum(rows) + gap * len(groups)
-    data: list[dict[str, Any]] = []
-    plain = layout()
-    del plain["xaxis"], plain["yaxis"]
-    line = {"gridcolor": GRID, "zerolinecolor": GRID, "linecolor": "#9AA5B1", "automargin": True}
-    top = 1.0
-    annotations = []
-    for g, (title, estimates) in enumerate(groups):
-        suffix = "" if g == 0 else str(g + 1)
-        top -= 1.0 / total
-        bottom = top - rows[g] / total
-        labels = [safe(estimate_component(one, names)) or "whole model" for one in estimates]
-        plain[f"xaxis{suffix}"] = {**line, "anchor": f"y{suffix}"}
-        domain = [max(bottom, 0.0), min(top, 1.0)]
-        plain[f"yaxis{suffix}"] = {**line, "anchor": f"x{suffix}", "domain": domain, "autorange": "reversed"}
-        annotations.append(
-            {
-                "text": f"<b>{safe(title)}</b>",
-                "xref": "paper",
-                "yref": "paper",
-                "x": 0,
-                "y": min(top, 1.0),
-                "xanchor": "left",
-                "yanchor": "bottom",
-                "showarrow": False,
-            }
-        )
-        data += [
-            _interval(one, label, suffix, palette[one.component] if label != "whole model" else INK)
-            for one, label in zip(estimates, labels, strict=True)
-        ]
-        top = bottom - (gap - 1.0) / total
-    plain["annotations"] = annotations
-    return Figure("forest", "Estimates and their intervals", data, plain, "", int(40 + 30 * total))
-
-
-def _interval(one: Any, label: str, suffix: str, colour: str) -> dict[str, Any]:
-    """One estimate and its interval, on the axes of its panel."""
-    value, lower, upper = (float(v) for v in (one.value, one.lower, one.upper))
-    bar = {"type": "data", "symmetric": False, "array": short([upper - value]), "arrayminus": short([value - lower])}
-    return {
-        "type": "scatter",
-        "mode": "markers",
-        "x": short([value]),
-        "y": [label],
-        "xaxis": f"x{suffix}",
-        "yaxis": f"y{suffix}",
-        "error_x": {**bar, "color": colour, "thickness": 2, "width": 5},
-        "marker": {"color": colour, "size": 9},
-        "text": [f"{number(value)}, {number(lower)} to {number(upper)}"],
-        "hovertemplate": "%{y}: %{text}<extra></extra>",
-        "showlegend": False,
-    }

@@ -15,6 +15,8 @@ GLOSSARY = {
     "AIC": "Misfit plus a price of 2 for each free parameter; smaller is better. It tends to choose large models.",
     "BIC": "Misfit plus a price of log(rows) for each free parameter; smaller is better. It is wary of large models.",
     "ICL": "BIC plus a price for components that overlap; smaller is better. It looks for well-separated groups.",
+    "AICc": "AIC with a higher price where there are few rows for each parameter; smaller is better.",
+    "SABIC": "BIC with a lower price, as if there were fewer rows (about a 24th); smaller is better.",
     "free parameters": "How many numbers were estimated from the rows.",
     "converged": "Going on would change nothing worth mentioning.",
     "start": "EM climbs to the nearest top. Several starts make it likely that the highest one is found.",

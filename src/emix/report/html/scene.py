@@ -227,10 +227,7 @@ def make_scene(
         pair = (numeric[0], numeric[1])
         points = np.stack([column.values(x) for column in pair], axis=1)
         return Scene("plane", points, pair=pair, bars=bars, note=_plane_note(model, columns, pair, points))
-    note = (
-        "The rows are projected to the plane in which the components lie farthest apart; "
-        "names mark the centres of the components."
-    )
+    note = "The rows are projected to the plane in which the components lie farthest apart."
     return Scene("projection", _projection(model, x, weight, resp), bars=bars, note=note)
 
 

@@ -20,8 +20,9 @@ from emix.fitting.use import prepared
 from emix.kernels.reference import responsibilities
 from emix.model import Mixture
 from emix.report.explain import cells_text, division, m_step_lines
-from emix.report.html.colours import colours, short
+from emix.report.html.colours import PALETTE, colours, short, symbol
 from emix.report.html.facts import SEED, Facts
+from emix.report.html.figures import clipped
 from emix.report.html.scene import LEVELS, Scene, drawn_at, make_scene
 from emix.report.html.walk import Step, Walk
 from emix.report.text import component_title
@@ -30,6 +31,8 @@ Key = tuple[str, str, int]
 LINES = 12
 """Lines of a worked M-step that are shown, at most."""
 RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+BRIEF = 10
+"""Letters of a component's name on the map where there are many."""
 CELLS = 6
 """Cells of the worked row that are shown, at most."""
 
@@ -52,13 +55,17 @@ def steps_payload(facts: Facts, walk: Walk) -> dict[str, Any]:
     points = drawn_at(replace(scene, points=scene.points[first]), np.random.default_rng(SEED))
     return {
         "kind": scene.kind,
-        "note": scene.note,
+        "note": f"{scene.note} Names mark the centres of the components." if scene.axis is None else scene.note,
         "axes": scene.labels,
         "titles": [component_title(model, k) for k in range(model.latent_size)],
+        "briefs": [_brief(component_title(model, k)) for k in range(model.latent_size)],
         "colours": colours(model),
+        "symbols": [symbol(k) for k in range(model.latent_size)],
+        "dashes": ["solid" if k < len(PALETTE) else "dash" for k in range(model.latent_size)],
         "x": short(points[:, 0]),
         "y": short(points[:, 1]),
         "weight": short(total),
+        "all_rows": "all rows" if len(x) == len(facts.all_weight) else f"these {len(x):,} rows",
         "rows": [int(row) + 1 for row in facts.rows[walk.rows][first]],
         "resp": base64.b64encode(np.round(resp[:, first] * 255).astype(np.uint8).tobytes()).decode(),
         "edges": [] if scene.axis is None else short(scene.axis.edges),
@@ -72,6 +79,11 @@ def steps_payload(facts: Facts, walk: Walk) -> dict[str, Any]:
             for i, one in zip(walk.shown, passes, strict=True)
         ],
     }
+
+
+def _brief(title: str) -> str:
+    """A component's name where there is little room: its number, or the beginning of its own name."""
+    return clipped(title.removeprefix("component "), BRIEF)
 
 
 def _pass(step: Step, source: InMemorySource) -> tuple[Mixture, Array, list[Work], Array]:

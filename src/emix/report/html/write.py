@@ -8,25 +8,13 @@ from typing import Any
 
 from emix.model import Mixture
 from emix.persistence import atomic_write, check_writable
+from emix.report.html.candidates import candidate_columns, candidate_rows, criterion_words, selection_figure
 from emix.report.html.colours import colours
 from emix.report.html.facts import Facts, gather
 from emix.report.html.figures import Figure, component_figures
-from emix.report.html.fit_figures import (
-    certainty_figure,
-    forest_figure,
-    selection_figure,
-    starts_figure,
-    trace_figure,
-)
-from emix.report.html.judgement import (
-    criteria,
-    criterion_words,
-    estimate_groups,
-    estimate_rows,
-    in_short,
-    remarks,
-    selection_rows,
-)
+from emix.report.html.fit_figures import certainty_figure, starts_figure, trace_figure
+from emix.report.html.forest import estimate_rows, forest_figure
+from emix.report.html.judgement import criteria, in_short, remarks
 from emix.report.html.page import render, require_packages
 from emix.report.html.steps import steps_payload
 from emix.report.html.walk import Walk, walk
@@ -62,7 +50,8 @@ def write_report(
     result : FitResult or Mixture
         What `fit` returned, `emix.results.load_result` read, or a model alone.
     data
-        As in `fit`: the rows of the fit. What is drawn of many is a seeded sample, and the report says so.
+        As in `fit`: the rows of the fit; a scan that is small enough to be read into memory. What is drawn of many is a
+        seeded sample, and the report says so.
     path : path-like
         Replaced if it exists.
     selection : Selection, optional
@@ -106,8 +95,9 @@ def _page(facts: Facts, selection: Any, uncertainty: Any, diagnosis: Any, title:
     names = [component_title(model, k) for k in range(model.latent_size)]
     run = walk(facts)
     components = component_figures(facts)
-    groups = [] if uncertainty is None else estimate_groups(uncertainty)
-    others: list[Figure | None] = [certainty_figure(facts), forest_figure(groups, names, colours(model))]
+    others: list[Figure | None] = [certainty_figure(facts)]
+    if uncertainty is not None:
+        others.append(forest_figure(uncertainty, names, colours(model)))
     if result is not None:
         others += [trace_figure(result), starts_figure(result)]
     if selection is not None:
@@ -115,7 +105,7 @@ def _page(facts: Facts, selection: Any, uncertainty: Any, diagnosis: Any, title:
     content = {
         "title": title or _title(facts),
         "model": str(model),
-        "in_short": in_short(facts),
+        "in_short": in_short(facts, selection),
         "remarks": remarks(facts, diagnosis, [*_said(selection, "warnings"), *_said(uncertainty, "notes")]),
         "components": list(zip(facts.descriptions, colours(model), strict=True)),
         "component_figures": [one.name for one in components],
@@ -125,7 +115,8 @@ def _page(facts: Facts, selection: Any, uncertainty: Any, diagnosis: Any, title:
         "parameters": _parameters(model),
         "criteria": criteria(facts),
         "result": result,
-        "selection": None if selection is None else selection_rows(selection),
+        "selection": None if selection is None else candidate_rows(selection),
+        "selection_columns": [] if selection is None else candidate_columns(selection),
         "selection_is_complete": selection is None or bool(selection.is_complete),
         "criterion": "" if selection is None else str(selection.criterion),
         "criterion_words": "" if selection is None else criterion_words(selection.criterion),
@@ -188,9 +179,9 @@ def _walk_notes(facts: Facts, run: Walk | None) -> list[str]:
         notes.append(f"It sees {len(run.rows):,} of the {len(facts.all_weight):,} rows, drawn at random.")
     else:
         notes.append("It sees all rows.")
-    n_left = len(run.steps) - len(run.shown)
-    if n_left:
-        notes.append(f"Of {len(run.steps):,} iterations {len(run.shown)} are shown: the later ones change little.")
+    if len(run.shown) < len(run.steps):
+        n, shown = len(run.steps) - 1, len(run.shown) - 1
+        notes.append(f"The start and {shown} of its {n:,} iterations are shown: the later ones change little.")
     if not run.converged:
         notes.append("It was cut off before it converged.")
     if run.below > 0.01:

@@ -116,6 +116,7 @@
     const F = steps.frames.length;
     const resp = decoded(steps.resp);
     const palette = steps.colours.map(rgb);
+    const names = K > 6 ? steps.briefs : steps.titles; // on the map, where many names would hide each other
     const slider = element("walk-slider");
     const circle = [];
     for (let i = 0; i <= 48; i++) {
@@ -219,10 +220,11 @@
         type: "scatter", mode: "lines+markers+text", x: x, y: y, hoverinfo: "skip",
         line: { color: steps.colours[k], width: 1.5, dash: "dot" },
         marker: {
-          color: steps.colours[k], size: x.map(function (_, f) { return f === frame ? 13 : 3; }),
+          color: steps.colours[k], symbol: x.map(function (_, f) { return f === frame ? steps.symbols[k] : "circle"; }),
+          size: x.map(function (_, f) { return f === frame ? 13 : 3; }),
           line: { width: x.map(function (_, f) { return f === frame ? 2 : 0; }), color: "#22303C" },
         },
-        text: x.map(function (_, f) { return f === frame ? escaped(steps.titles[k]) : ""; }),
+        text: x.map(function (_, f) { return f === frame ? escaped(names[k]) : ""; }),
         textposition: "top center",
         textfont: { size: 14, color: "#22303C", weight: 600, shadow: "0 0 4px #fff, 0 0 4px #fff, 0 0 2px #fff" },
       };
@@ -243,13 +245,13 @@
         (one.curves || []).forEach(function (curve, k) {
           found.push({
             type: "scatter", mode: "lines", x: steps.curve_at, y: curve,
-            line: { color: steps.colours[k], width: 3 }, hoverinfo: "skip",
+            line: { color: steps.colours[k], width: 3, dash: steps.dashes[k] }, hoverinfo: "skip",
           });
         });
         (one.marks || []).forEach(function (at, k) {
           found.push({
             type: "scatter", mode: "lines", x: [at, at], y: [0, tallest],
-            line: { color: steps.colours[k], width: 3 }, hoverinfo: "skip",
+            line: { color: steps.colours[k], width: 3, dash: steps.dashes[k] }, hoverinfo: "skip",
           });
         });
         return found;
@@ -260,7 +262,7 @@
           type: "scatter", mode: "lines", hoverinfo: "skip",
           x: circle.map(function (u) { return m[0] + m[2] * u[0] + m[3] * u[1]; }),
           y: circle.map(function (u) { return m[1] + m[4] * u[0] + m[5] * u[1]; }),
-          line: { color: steps.colours[k], width: 3 },
+          line: { color: steps.colours[k], width: 3, dash: steps.dashes[k] },
         });
       });
       (one.outlines || one.centres).forEach(function (_, k) {
@@ -341,7 +343,18 @@
 
     /* -- tables: rows of cells, the first a head ---------------------------------------------------------------- */
 
-    function table(id, head, rows) {
+    /* a component by its colour and name, on a narrow screen by its number */
+    function named(cell, k) {
+      [["swatch", ""], ["full", steps.titles[k]], ["brief", steps.briefs[k]]].forEach(function (part) {
+        const span = document.createElement("span");
+        span.className = part[0];
+        span.textContent = part[1];
+        cell.appendChild(span);
+      });
+      cell.firstChild.style.background = steps.colours[k];
+    }
+
+    function table(id, head, rows, isOfComponents) {
       const whole = element(id);
       whole.textContent = "";
       const top = whole.createTHead().insertRow();
@@ -352,11 +365,15 @@
         top.appendChild(cell);
       });
       const body = whole.createTBody();
-      rows.forEach(function (row) {
+      rows.forEach(function (row, k) {
         const line = body.insertRow();
         row.forEach(function (text, i) {
           const cell = document.createElement(i === 0 ? "th" : "td");
-          cell.textContent = text;
+          if (i === 0 && isOfComponents) {
+            named(cell, k);
+          } else {
+            cell.textContent = text;
+          }
           line.appendChild(cell);
         });
       });
@@ -367,10 +384,10 @@
       const percent = function (p) { return (100 * p).toFixed(2) + " %"; };
       table("walk-e", ["", "proportion", "× density", "= joint", "→ probability"], one.example.map(function (v, k) {
         return [steps.titles[k], one.shares[k].toPrecision(4), v[0], v[1], v[2]];
-      }));
+      }), true);
       table("walk-counts", ["", "proportion", "expected rows"], one.counts.map(function (count, k) {
         return [steps.titles[k], percent(one.shares[k]), count];
-      }));
+      }), true);
       table("walk-m", ["parameter"].concat(steps.titles), steps.lines.map(function (line, i) {
         return [line.parameter.replace(/_/g, " ") + " = " + line.text].concat(one.work[i]);
       }));
@@ -429,18 +446,36 @@
     element("walk-on").addEventListener("click", function () { go(current + 1); });
     element("walk-last").addEventListener("click", function () { go(F - 1); });
     element("walk-play").addEventListener("click", play);
-    element("walk").addEventListener("keydown", function (event) {
-      const onControl = event.target === slider || event.target.tagName === "BUTTON";
-      const to = { ArrowLeft: current - 1, ArrowRight: current + 1, Home: 0, End: F - 1 }[event.key];
-      if (to !== undefined && event.target !== slider) {
+    document.addEventListener("keydown", function (event) {
+      const target = event.target;
+      const isInside = element("walk").contains(target);
+      if (event.altKey || event.ctrlKey || event.metaKey || event.shiftKey || isElsewhere(target)) {
+        return;
+      }
+      const arrows = { ArrowLeft: current - 1, ArrowRight: current + 1 };
+      const to = (isInside ? Object.assign(arrows, { Home: 0, End: F - 1 }) : arrows)[event.key];
+      if (to !== undefined && target !== slider && (isInside || isInSight(element("walk-plot")))) {
         event.preventDefault();
         go(to);
-      } else if (event.key === " " && !(onControl && event.target !== slider)) {
+      } else if (event.key === " " && isInside && target.tagName !== "BUTTON") {
         event.preventDefault();
         play();
       }
     });
+
+    /* where the same keys do something else: in what is typed into or scrolls sideways */
+    function isElsewhere(target) {
+      const place = target.closest && target.closest("input, textarea, select, [contenteditable], .scroll");
+      return Boolean(place) && place !== slider;
+    }
+
+    function isInSight(one) {
+      const box = one.getBoundingClientRect();
+      return box.top < window.innerHeight && box.bottom > 0;
+    }
+
     element("walk-note").textContent = steps.note;
+    element("walk-all").textContent = "Added up over " + steps.all_rows + ":";
     element("walk-left").textContent =
       steps.n_lines_left ? "and " + steps.n_lines_left + " more lines of this kind" : "";
     element("walk-example").textContent =
