@@ -140,7 +140,7 @@ def test_a_model_from_a_fit_reads_levels_and_holes(tmp_path):
     found, drawn = predict_given(fitted, data, "city", draws=3, random_state=0)
     resp = emix.responsibilities(marginal(fitted, ["age", "visits"]), data)
     assert_allclose(found, resp @ fitted.parameters["city.probabilities"], rtol=1e-12)
-    assert fitted.family.part("city").levels == (("north", "south"),)
+    assert fitted.family.part("city").level_names == (("north", "south"),)
     assert set(drawn.ravel()) == {"north", "south"}
     assert condition(fitted, {"city": "north"}).family.columns == ("age", "visits")
     with pytest.raises(emix.DataError, match="'west'"):
