@@ -340,14 +340,14 @@ def test_a_worker_that_is_killed_changes_no_bit(rows, client):
 
 
 INTERRUPTED = """
-import os, time
+import os, threading, time
 from emix.data import dask_graph
 os.cpu_count = lambda: 1
 if __name__ == "__main__":
     try:
         with dask_graph.cluster("local") as client:
-            sleeping = client.submit(time.sleep, 1)
-            print("up", flush=True)
+            sleeping = client.submit(time.sleep, 5)
+            threading.Timer(0.5, print, ("up",), {"flush": True}).start()  # once this thread waits for the result
             sleeping.result()
     except KeyboardInterrupt:
         print("interrupted")
