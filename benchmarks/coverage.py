@@ -61,14 +61,14 @@ def covered(model: emix.Mixture, n: int, method: str, seed: int) -> dict[str, li
 
 def true_values(model: emix.Mixture) -> dict[str, float]:
     """By the names of the estimates."""
-    from emix.fitting.use import _n_columns, bind_to_names
+    from emix.fitting.use import named
+    from emix.inference.estimates import Estimate
     from emix.inference.readings import groups_of, proportions_reading, readings_of
-    from emix.inference.uncertainty import Estimate
 
-    bound = bind_to_names(model, tuple(f"x{j}" for j in range(_n_columns(model))))
+    bound = named(model)
     readings = [(proportions_reading(), {"mixing_proportions": bound.latent.mixing_proportions})]
     for group in groups_of(bound.family):
-        readings += [(one, group.family.parameters) for one in readings_of(group.family)]
+        readings += [(one, group.family.parameters) for one in readings_of(group)]
     values = {}
     for one, parameters in readings:
         for k, value in enumerate(one.read(parameters)):

@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from benchmarks import coverage
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -16,3 +18,8 @@ def test_every_workload_runs_against_scikit_learn_at_least():
     assert all("| emix |" in row for row in named)
     assert sum("scikit-learn" in row for row in rows) >= 9
     assert "nan" not in out
+
+
+def test_coverage_counts_the_intervals_of_each_kind():
+    rows = coverage.run("two latent classes, six items, 1,000 rows", 2, 1)
+    assert ["mixing_proportion" in rows[0], "probabilities" in rows[1], "0 not converged" in rows[2]] == [True] * 3

@@ -10,8 +10,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from emix.errors import FileError, ModelError
-from emix.families import Columns
-from emix.fitting.use import bind_to_names
+from emix.fitting.use import named as named
 from emix.inference.frames import component_column
 from emix.model import Mixture
 from emix.results import mixture_of as mixture_of
@@ -100,16 +99,6 @@ def haloed(width: float) -> list[Any]:
 
 
 # -- components --------------------------------------------------------------------------------------------------------
-
-
-def named(model: Mixture) -> Mixture:
-    """With columns x0, x1, ... where no data named them."""
-    if model.family.binding is not None or isinstance(model.family, Columns):
-        return model
-    value = next(iter(model.family.parameters.values()))
-    is_matrix = not isinstance(value, tuple) and value.ndim > 1 and not model.family.support.is_categorical
-    d = len(value) if isinstance(value, tuple) else value.shape[1] if is_matrix else 1
-    return bind_to_names(model, tuple(f"x{j}" for j in range(d)))
 
 
 def is_noise(model: Mixture, k: int) -> bool:
