@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from report_page import Page
 from typer.testing import CliRunner
 
+import emix
 from emix.cli import app
 
 PUBLISHED = Path(__file__).parent / "reference"
@@ -101,3 +103,21 @@ def faithful(published):
     columns = published("faithful.csv")
     x = np.stack([columns["eruptions"], columns["waiting"]], axis=1)
     return x, (columns["waiting"] >= 68).astype(int)
+
+
+@pytest.fixture
+def written(tmp_path):
+    """Writer of a report, which it reads again."""
+
+    def write(result, data, **options) -> Page:
+        emix.write_report(result, data, tmp_path / "report.html", **options)
+        return Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def eruptions(faithful):
+    """Old Faithful's rows as a table, and two Gaussians fitted to them."""
+    x = {"eruptions": faithful[0][:, 0], "waiting": faithful[0][:, 1]}
+    return x, emix.fit(emix.Mixture(emix.MultivariateNormal(), 2), x, random_state=1)

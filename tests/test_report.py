@@ -34,22 +34,6 @@ from emix.results import load_result
 EVIL = "<script>alert(1)</script>"
 
 
-@pytest.fixture
-def written(tmp_path):
-    def write(result, data, **options) -> Page:
-        emix.write_report(result, data, tmp_path / "report.html", **options)
-        return Page((tmp_path / "report.html").read_text(encoding="utf-8"))
-
-    return write
-
-
-@pytest.fixture(scope="module")
-def eruptions(faithful):
-    """Old Faithful's rows as a table, and two Gaussians fitted to them."""
-    x = {"eruptions": faithful[0][:, 0], "waiting": faithful[0][:, 1]}
-    return x, emix.fit(emix.Mixture(emix.MultivariateNormal(), 2), x, random_state=1)
-
-
 @pytest.fixture(scope="module")
 def steps(eruptions):
     facts = gather(eruptions[1], eruptions[0])

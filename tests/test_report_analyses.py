@@ -8,28 +8,12 @@ from types import SimpleNamespace
 import numpy as np
 import plotly.graph_objects
 import pytest
-from report_page import Page
 
 import emix
 from emix.report.html.candidates import selection_figure
 from emix.report.html.facts import gather
 from emix.report.html.figures import component_figures
 from emix.report.html.forest import forest_figure
-
-
-@pytest.fixture
-def written(tmp_path):
-    def write(result, data, **options) -> Page:
-        emix.write_report(result, data, tmp_path / "report.html", **options)
-        return Page((tmp_path / "report.html").read_text(encoding="utf-8"))
-
-    return write
-
-
-@pytest.fixture(scope="module")
-def eruptions(faithful):
-    x = {"eruptions": faithful[0][:, 0], "waiting": faithful[0][:, 1]}
-    return x, emix.fit(emix.Mixture(emix.MultivariateNormal(), 2), x, random_state=1)
 
 
 def selection_of(result, names, numbers, criterion="bic"):

@@ -13,13 +13,6 @@ from emix.report.html.facts import gather
 from emix.report.html.steps import power
 
 
-@pytest.fixture(scope="module")
-def eruptions(faithful):
-    """Old Faithful's rows as a table, and two Gaussians fitted to them."""
-    x = {"eruptions": faithful[0][:, 0], "waiting": faithful[0][:, 1]}
-    return x, emix.fit(emix.Mixture(emix.MultivariateNormal(), 2), x, random_state=1)
-
-
 def test_old_faithful_is_told_in_plain_words(eruptions):
     short, long = sorted(gather(eruptions[1], eruptions[0]).descriptions, key=lambda one: one.share)
     told = short.sentence.replace("\xa0", " ")
