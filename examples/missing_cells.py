@@ -35,9 +35,7 @@ def main() -> None:
     print(f"20 completed tables: the mean waiting time varies by {draws[:, :, 1].mean(axis=1).std():.3f} minutes")
 
     waiting = emix.condition(model, {0: 2.0})  # the second column, given an eruption of two minutes
-    print(
-        f"after two minutes: {np.round(waiting.mixing_proportions @ waiting.family.mean, 2).tolist()} minutes to wait"
-    )
+    print(f"after two minutes: {(waiting.mixing_proportions @ waiting.family.mean).item():.2f} minutes to wait")
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from emix.expectation import ExpectingMixture
 from emix.families import Family, Work
 from emix.families.priors import DirichletPrior
 from emix.families.priors.mixture import MixturePriors
+from emix.families.structures.base import Structure
 from emix.latent import IndependentDraws
 from emix.tidy import parameter_frame
 
@@ -118,7 +119,7 @@ class Mixture(ShownInNotebooks, MixturePriors, ExpectingMixture):
         if not isinstance(self.noise, bool) and not (isinstance(self.noise, int | float) and 0 < self.noise < np.inf):
             raise ModelError.argument(name="noise", requirement="True, False or a volume > 0", found=self.noise)
         if not isinstance(self.family, Family):
-            raise ModelError.argument(name="family", requirement="a Family such as Poisson()", found=self.family)
+            raise ModelError.no_family(found=self.family, is_structure=isinstance(self.family, Structure))
         counts = {"n_components": self.n_components, "family": self.family.n_components}
         if self.mixing_proportions is not None:
             counts["mixing_proportions"] = np.size(np.asarray(self.mixing_proportions)) - self.has_noise

@@ -134,6 +134,7 @@ Constrain = Annotated[
     ),
 ]
 Seed = Annotated[int | None, typer.Option(help="Seed of the random starts. Default: drawn, and printed.")]
+SeedOfDraws = Annotated[int | None, typer.Option(help="Seed of what is drawn. Default: drawn itself, and printed.")]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Write to this file (whole or not at all).")]
 Json = Annotated[bool, typer.Option("--json", help="One machine-readable document on stdout.")]
 
@@ -283,7 +284,7 @@ def impute(
         int | None,
         typer.Option(help="So many completed tables, drawn, one after another. Default: one, with conditional means."),
     ] = None,
-    seed: Seed = None,
+    seed: SeedOfDraws = None,
     unknown_missing: UnknownMissing = False,
     out: Out = None,
     json: Json = False,
@@ -304,7 +305,7 @@ def sample(
     given: Annotated[
         int | None, typer.Option(help="Tosses per row (binomial with a column of tosses) or total (multinomial).")
     ] = None,
-    seed: Seed = None,
+    seed: SeedOfDraws = None,
     out: Out = None,
     json: Json = False,
 ) -> int:
@@ -395,7 +396,7 @@ def explain(
     return commands.explain(request, iterations=iterations)
 
 
-@app.command(epilog="Example: **emix report model.json old_faithful.csv --out report.html**")
+@app.command(epilog="Example: **emix report model.json examples/old_faithful.csv --out report.html**")
 @_guarded
 def report(
     model: ModelArgument,

@@ -50,6 +50,10 @@ def plot(
     files.check_format(out)
     persistence.check_writable(out)
     model, table = persistence.load(model_path), rows_in_memory(data, "emix plot")
+    names = model.family.columns
+    if kind == "density" and column is None and len(names) > 1:
+        requirement = f"one column, for --kind density: {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"
+        raise ModelError.argument(name="--column", requirement=requirement, found="none")
     options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if weights is not None:
         options["sample_weight"] = table.column(weights)

@@ -145,6 +145,13 @@ class ModelError(EmixError, ValueError):
         return cls(f"{name} needs {requirement}.\n  Found {found!r}.\n  Correct the argument.")
 
     @classmethod
+    def no_family(cls, *, found: object, is_structure: bool) -> Self:
+        hint = "Give the class, not its name: 'poisson' is Poisson()" if isinstance(found, str) else "Correct it"
+        if is_structure:
+            hint = f"A covariance structure belongs to one: MultivariateNormal({found})"
+        return cls(f"the family of a mixture must be a Family such as Poisson().\n  Found {found!r}.\n  {hint}.")
+
+    @classmethod
     def kind(cls, *, name: str, requirement: str, found: object) -> Self:
         """An argument is something else than what is asked for, whatever its value."""
         shown = "None" if found is None else f"an object of type {type(found).__name__}"

@@ -193,6 +193,9 @@ class OnlineEM:
             self._model = state.model.maximize(averaged * state.weight)
         return self._model
 
+    def __repr__(self) -> str:
+        return f"OnlineEM of a {self.mixture}, {self.rows_seen} rows seen"
+
     @property
     def rows_seen(self) -> int:
         """Rows that counted so far; those that wait for the first fit are all counted."""
