@@ -62,7 +62,7 @@ class Reference:
 @pytest.fixture(scope="session")
 def reference() -> Reference:
     folder = os.environ.get("EMIX_REFERENCE")
-    if not folder:
+    if not folder:  # most of these data may not be redistributed, so a clone alone has not got them; CI has
         pytest.skip(
             "EMIX_REFERENCE is not set: it names the folder of reference results that are not in the repository"
         )

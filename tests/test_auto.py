@@ -6,6 +6,7 @@ import logging
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.sparse import csr_array
 
 import emix
 from emix.data.auto import assume
@@ -187,7 +188,6 @@ def test_numbers_in_turn_stay_where_there_is_nothing_else_or_no_name():
 
 
 def test_a_folder_leaves_out_what_a_file_leaves_out(run, tmp_path):
-    pytest.importorskip("pyarrow")
     frame = people(400)[["height", "income"]].assign(id=np.arange(400) * 3)
     (tmp_path / "rows").mkdir()
     for i, part in enumerate((frame[:250], frame[250:])):
@@ -269,6 +269,5 @@ def test_a_choice_of_many_columns_is_told_in_short_lines(run, file):
 
 
 def test_sparse_rows_need_a_family():
-    scipy_sparse = pytest.importorskip("scipy.sparse")
     with pytest.raises(emix.ModelError, match="a family that reads sparse rows"):
-        emix.select(scipy_sparse.csr_array(np.eye(5)), [1, 2])
+        emix.select(csr_array(np.eye(5)), [1, 2])

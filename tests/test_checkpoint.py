@@ -5,6 +5,7 @@ import json
 import warnings
 from dataclasses import dataclass
 
+import dask.dataframe as dd
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -259,7 +260,7 @@ def test_a_stream_is_told_by_its_columns_of_labels_and_weights(tmp_path, kind, o
     def rows(*aside):
         if kind == "dask":
             frame = pd.read_parquet(file, columns=["x0", "x1", *aside])
-            return pytest.importorskip("dask.dataframe").from_pandas(frame, npartitions=2)
+            return dd.from_pandas(frame, npartitions=2)
         return emix.scan(file, memory_limit=0).select(["x0", "x1", *aside])
 
     how = {"model": emix.Mixture(emix.Normal(), 2), "n_init": 1, "max_iter": 2, "stop": "iterations"}
@@ -275,7 +276,7 @@ def test_a_stream_is_told_by_what_its_labels_are(tmp_path, kind):
     def rows(column):
         own = frame[["x0", "x1"]].assign(known=frame[column])
         if kind == "dask":
-            return pytest.importorskip("dask.dataframe").from_pandas(own, npartitions=2)
+            return dd.from_pandas(own, npartitions=2)
         return emix.scan(pa.Table.from_pandas(own), memory_limit=0)
 
     how = {"model": emix.Mixture(emix.Normal(), 2), "n_init": 1, "max_iter": 2, "stop": "iterations", "labels": "known"}

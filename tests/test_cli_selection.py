@@ -122,7 +122,7 @@ def test_nothing_to_choose_from_is_said_beneath_the_table(run, file):
         (["-k", "5:2"], "Found '5:2'"),
         (["-k", "0:2"], "--components needs a whole number >= 1. Found 0."),
         (["-k", "2,2"], "--components needs each candidate once. Found 2 more than once."),
-        (["-k", "1:2", "--covariance", "VVV,XXX"], "unknown covariance structure 'XXX'"),
+        (["-k", "1:2", "--covariance", "VVV,ABC"], "unknown covariance structure 'ABC'"),
         (["-k", "1:2", "--family", "poisson", "--covariance", "all"], "--covariance"),
         (["-k", "1:2", "--criterion", "dic"], "unknown criterion 'dic'"),
         (["-k", "1:2", "--start", "probability=0.5"], "--start"),

@@ -7,6 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import dask
+import dask.array as da
+import dask.dataframe as dd
+import distributed
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,11 +22,6 @@ from emix.data.dask_graph import each
 from emix.data.dask_scan import dask_scan
 from emix.errors import FileError
 from emix.fitting.opening import open_rows
-
-dask = pytest.importorskip("dask")
-distributed = pytest.importorskip("distributed")
-da = pytest.importorskip("dask.array")
-dd = pytest.importorskip("dask.dataframe")
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 N = 20_000

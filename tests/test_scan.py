@@ -4,6 +4,7 @@ import os
 import warnings
 from dataclasses import replace
 
+import duckdb
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -382,7 +383,6 @@ def test_frames_and_queries_are_scanned_whether_named_or_returned(rows):
 
 
 def test_a_relation_of_duckdb_is_scanned(rows):
-    duckdb = pytest.importorskip("duckdb")
     relation = duckdb.connect().from_arrow(rows.select(["a"]))
     with warnings.catch_warnings():
         warnings.simplefilter("error")

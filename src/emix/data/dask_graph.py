@@ -289,7 +289,7 @@ def readable_by_dask(parts: Sequence[Any], results: Sequence[Any]) -> list[Any]:
         return computed(results)
     except (EmixError, KeyboardInterrupt):
         raise
-    except Exception:
+    except Exception:  # whatever the user's own partition raised: raised again below, by name where one fails alone
         for number, one in enumerate(each(_nothing, parts)):
             try:
                 computed([one])

@@ -32,10 +32,10 @@ from emix.data.source import (
     check_columns,
     hash_rows,
     parts_of,
-    tree_sum,
 )
 from emix.data.stream import check_batch, nothing, places_of
 from emix.data.summary import COMPILE_FROM, Found, Look, look_at
+from emix.data.sums import tree_sum
 from emix.data.table import Table
 from emix.errors import DataError, ImpossibleRowError
 from emix.families import Family

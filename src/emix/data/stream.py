@@ -25,7 +25,6 @@ from emix.data.source import (
     COLLAPSE_FROM,
     SAMPLED,
     InMemorySource,
-    TreeSum,
     block_edges,
     check_columns,
     hash_rows,
@@ -33,6 +32,7 @@ from emix.data.source import (
     parts_of,
 )
 from emix.data.summary import COMPILE_FROM, Found, Look, look_at
+from emix.data.sums import TreeSum
 from emix.errors import DataError
 from emix.families import Family
 from emix.threads import each_in_order
