@@ -17,7 +17,6 @@ from emix.block import Array
 from emix.families import Categorical, Columns, Family, MultivariateNormal, StudentT
 from emix.families.entries import at_bounds
 from emix.families.structures import structure
-from emix.model import Mixture
 from emix.spaces import Positive, Probability, Simplex
 from emix.tidy import own_columns
 
@@ -121,11 +120,6 @@ def bounded_readings(family: Family, readings: Sequence[Reading]) -> dict[int, N
                     is_held = np.asarray(one.read({name: whole}) > 0.5)
                 found[r] = found[r] | is_held if r in found else is_held
     return found
-
-
-def values_of(model: Mixture) -> dict[str, Any]:
-    """Name -> array of all parameters, the mixing proportions among them."""
-    return {"mixing_proportions": model.latent.mixing_proportions, **model.family.parameters}
 
 
 def proportions_reading() -> Reading:
